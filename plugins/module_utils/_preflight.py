@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 # Copyright: (c) 2026, The thinkube.chroma contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -35,7 +34,9 @@ _TOKEN = re.compile(r"[!#-&(-\[\]-_a-~]+\Z")
 _APPLICATION = re.compile(r"[a-z][a-z0-9-]{0,62}\Z")
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)([-+.][0-9A-Za-z.+-]*)?\Z")
 _BODY_SIZE = re.compile(r"\d+[kKmMgG]?\Z")
-_IMAGE = re.compile(r"(?P<name>[a-z0-9.:-]+(?:/[a-z0-9._-]+)*)(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?\Z")
+_IMAGE = re.compile(
+    r"(?P<name>[a-z0-9.:-]+(?:/[a-z0-9._-]+)*)(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?\Z"
+)
 _QUANTITY = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][0-9]+)?\Z")
 _UNITS = {"": Decimal(1), "m": Decimal("0.001")}
 _UNITS |= {unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", start=1)}
@@ -218,10 +219,18 @@ def _replicas(name: str, value: Any) -> list[Problem]:
 def _version(name: str, value: Any) -> list[Problem]:
     version = parse_version(value)
     if version is None:
-        return [Problem(name, "a release of Chroma such as 1.5.9", repr(value), "It decides how the server is started, also for an image by digest.")]
+        return [
+            Problem(
+                name, "a release of Chroma such as 1.5.9", repr(value), "It decides how the server is started, also for an image by digest."
+            )
+        ]
     if version < OLDEST_VERSION:
         oldest = ".".join(map(str, OLDEST_VERSION))
-        return [Problem(name, f"{oldest} or later", repr(value), "Older servers are not supported: 0.4 has no /api/v2, which the probes ask for.")]
+        return [
+            Problem(
+                name, f"{oldest} or later", repr(value), "Older servers are not supported: 0.4 has no /api/v2, which the probes ask for."
+            )
+        ]
     return []
 
 
@@ -294,7 +303,12 @@ def _resources(settings: dict[str, Any], name: str) -> list[Problem]:
         request, limit = parse_quantity(requests[resource]), parse_quantity(limits[resource])
         if request and limit and request > limit:
             problems.append(
-                Problem(f"{name}.requests.{resource}", f"at most its limit {limits[resource]}", str(requests[resource]), "Raise the limit or lower the request.")
+                Problem(
+                    f"{name}.requests.{resource}",
+                    f"at most its limit {limits[resource]}",
+                    str(requests[resource]),
+                    "Raise the limit or lower the request.",
+                )
             )
     return problems
 
