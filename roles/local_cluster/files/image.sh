@@ -1,0 +1,38 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Build an image without a container engine and push it: image.sh CACHE MARKER REFERENCE DIRECTORY CONTEXT [NAME=VALUE…]
+# DIRECTORY holds the Containerfile; "debootstrap" in its place makes Debian's base from the machine's own mirror.
+# MARKER is written last, so that an interrupted build is made again.
+set -eu
+cache=$1 marker=$2 reference=$3 directory=$4 context=$5
+shift 5
+export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=overlay TMPDIR="$cache/tmp"
+mkdir -p "$TMPDIR" "$(dirname "$marker")"
+policy=$TMPDIR/policy.json
+echo '{"default": [{"type": "insecureAcceptAnything"}]}' > "$policy"
+image() { buildah --root "$cache/buildah" --runroot /run/thinkube-chroma/buildah "$@"; }
+
+if [ "$directory" = debootstrap ]; then
+    context=$TMPDIR/debootstrap
+    trap 'rm -rf "$context"' EXIT
+    rm -rf "$context"
+    # The machine's own mirror: the first URI of its sources, in either of Debian's two formats.
+    mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\) .*/\2/p' /etc/apt/sources.list /etc/apt/sources.list.d/*.sources 2>/dev/null | head -n 1)
+    debootstrap --variant=minbase --include=ca-certificates bookworm "$context" ${mirror:+"$mirror"}
+    # What the machine trusts, its containers trust: a proxy that re-signs TLS is common in companies.
+    cp /usr/local/share/ca-certificates/*.crt "$context/usr/local/share/ca-certificates/" 2>/dev/null || :
+    chroot "$context" update-ca-certificates
+    rm -rf "$context"/var/cache/apt/archives/*.deb "$context"/var/lib/apt/lists/*
+    containerfile=$TMPDIR/Containerfile.base
+    printf 'FROM scratch\nCOPY . /\nCMD ["/bin/bash"]\n' > "$containerfile"
+else
+    containerfile=$directory/Containerfile
+fi
+
+arguments=
+for pair in "$@"; do arguments="$arguments --build-arg $pair"; done
+# shellcheck disable=SC2086 # build arguments hold no blanks
+image build --signature-policy "$policy" --tls-verify=false --layers=false --format oci $arguments --tag "$reference" --file "$containerfile" "$context"
+image push --signature-policy "$policy" --tls-verify=false --quiet "$reference" "docker://$reference"
+image rmi --all --force > /dev/null
+touch "$marker"

@@ -1,0 +1,49 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
+# The kernel settings and the bridge of the local cluster: network.sh up|down STATE BRIDGE [ADDRESS/PREFIX]
+# STATE keeps the settings that were there before, the kubelet's among them; "down" puts them back.
+set -eu
+action=$1 state=$2 bridge=$3
+settings="net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops"
+
+case $action in
+up)
+    modprobe -q br_netfilter overlay 2>/dev/null || true # built into the kernel, or loaded already
+    if [ ! -e "$state" ]; then
+        # shellcheck disable=SC2086 # a list of names
+        sysctl -e $settings > "$state.tmp"
+        mv "$state.tmp" "$state"
+    fi
+    if [ "$(sysctl -n net.ipv4.ip_forward)" != 1 ]; then
+        sysctl -q -w net.ipv4.ip_forward=1
+        echo changed
+    fi
+    # Without it, an answer between two pods of the bridge would not pass the Service's address translation back.
+    if [ "$(sysctl -n net.bridge.bridge-nf-call-iptables)" != 1 ]; then
+        sysctl -q -w net.bridge.bridge-nf-call-iptables=1
+        echo changed
+    fi
+    if ! ip link show "$bridge" > /dev/null 2>&1; then
+        ip link add "$bridge" type bridge
+        echo changed
+    fi
+    if ! ip -4 addr show dev "$bridge" | grep -q "inet $4 "; then
+        ip addr add "$4" dev "$bridge"
+        ip link set "$bridge" up
+        echo changed
+    fi
+    ;;
+down)
+    if ip link show "$bridge" > /dev/null 2>&1; then ip link del "$bridge"; fi
+    for command in iptables ip6tables; do
+        if "$command-save" 2>/dev/null | grep -qE 'KUBE-|CNI-'; then
+            # Chains and rules of Kubernetes and CNI bear their names; every other rule is loaded as it was.
+            "$command-save" | grep -vE 'KUBE-|CNI-' | "$command-restore"
+        fi
+    done
+    if [ -e "$state" ]; then
+        sysctl -q -e -p "$state"
+        rm "$state"
+    fi
+    ;;
+esac

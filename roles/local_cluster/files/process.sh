@@ -1,0 +1,29 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Keep one background process: process.sh start|stop RUN_DIRECTORY LOG_DIRECTORY NAME [PROGRAM ARGUMENT…]
+# Prints "changed" when it started or stopped something. start-stop-daemon is part of every Debian.
+set -eu
+action=$1 run=$2 logs=$3 name=$4
+shift 4
+pidfile=$run/$name.pid
+
+case $action in
+start)
+    program=$1
+    shift
+    if start-stop-daemon --start --background --make-pidfile --pidfile "$pidfile" --output "$logs/$name.log" --exec "$program" -- "$@"; then
+        # One that dies at once (a port taken, a wrong flag) is reported here and not as a time-out later.
+        sleep 0.3
+        if ! start-stop-daemon --status --pidfile "$pidfile"; then
+            echo "$name ended at once; the end of $logs/$name.log:" >&2
+            tail -n 15 "$logs/$name.log" >&2
+            exit 1
+        fi
+        echo changed
+    fi
+    ;;
+stop)
+    [ -e "$pidfile" ] || exit 0
+    if start-stop-daemon --stop --quiet --oknodo --remove-pidfile --pidfile "$pidfile" --retry TERM/20/KILL/5; then echo changed; fi
+    ;;
+esac
