@@ -1,0 +1,50 @@
+# Copyright: (c) 2026, The thinkube.chroma contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""scripts/test: every stage runs, and one that fails is neither hidden nor in the way of the next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .conftest import SCRIPTS, Sandbox
+
+TEST = SCRIPTS / "test"
+
+
+@pytest.fixture
+def prepared(sandbox: Sandbox) -> Path:
+    """Return the folder of programs in an environment where mypy fails and pytest passes."""
+    folder = sandbox.prepare_environment("requirements-dev.txt") / "bin"
+    for name, code in (("mypy", 3), ("pytest", 0)):
+        (folder / name).write_text(f"#!/bin/sh\nexit {code}\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def test_a_failed_stage_stops_no_other_and_is_counted(sandbox: Sandbox, prepared: Path) -> None:
+    done = sandbox.run(TEST, "types", "unit", "integration")
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "2 passed, 1 failed"
+    assert [line.split()[0] for line in lines[-4:-1]] == ["types", "unit", "integration"]
+    assert "FAILED (exit 3)" in lines[-4]
+
+
+def test_success_is_exit_code_zero(sandbox: Sandbox, prepared: Path) -> None:
+    done = sandbox.run(TEST, "unit")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1 passed, 0 failed")
+
+
+def test_a_command_that_fails_in_the_middle_of_a_stage_fails_it(sandbox: Sandbox, prepared: Path) -> None:
+    done = sandbox.run(TEST, "molecule", KUBECONFIG="", PATH=f"{prepared}:{sandbox.environment['PATH']}", RECORDER_EXIT="5")
+    assert done.stdout.splitlines()[-1] == "0 passed, 1 failed"
+
+
+def test_help_lists_the_stages_and_an_unknown_one_is_refused(sandbox: Sandbox) -> None:
+    helped = sandbox.run(TEST, "--help")
+    assert helped.returncode == 0
+    for stage in ("lint", "types", "unit", "sanity", "build", "integration", "molecule", "docs"):
+        assert f"  {stage} " in helped.stdout
+    assert sandbox.run(TEST, "all").returncode == 2
