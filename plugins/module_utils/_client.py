@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 # Copyright: (c) 2026, The thinkube.chroma contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -35,6 +34,8 @@ HNSW_KEYS = {
     "sync_threshold": "hnsw:sync_threshold",
 }
 DEFAULT_SPACE = "l2"
+# In effect on 0.4, which describes no configuration (chromadb/segment/impl/vector/hnsw_params.py).
+_DEFAULTS_0_4 = {"space": DEFAULT_SPACE, "ef_construction": 100, "ef_search": 10, "M": 16, "resize_factor": 1.2, "sync_threshold": 1000}
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,17 @@ class ChromaClient:
         sleep: replaces waiting in unit tests, seconds.
     """
 
-    def __init__(
-        self, connection: Connection, exchange: Exchange | None = None, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, connection: Connection, exchange: Exchange | None = None, sleep: Callable[[float], None] = time.sleep) -> None:
         self.connection = connection
         self._transport = Transport(connection, exchange, sleep)
         self._exchange, self._sleep = exchange, sleep
 
     def within(self, **changes: Any) -> ChromaClient:
         """Return a client for another tenant, database, token or other setting of the same server."""
-        return ChromaClient(replace(self.connection, **changes), self._exchange, self._sleep)
+        other = ChromaClient(replace(self.connection, **changes), self._exchange, self._sleep)
+        if "_spoken" in vars(self):
+            other._spoken = self._spoken
+        return other
 
     # The server
 
@@ -178,6 +180,10 @@ class ChromaClient:
             found += [_collection(each) for each in page]
             if len(page) < PAGE:
                 return sorted(found, key=lambda each: each.name)
+
+    def check_access(self) -> None:
+        """Ask for one collection, which servers and gateways that demand a token refuse without it."""
+        self._transport.request("GET", self._collections(limit=1, offset=0))
 
     def count_collections(self) -> int:
         """Return how many collections the database has."""
@@ -287,7 +293,9 @@ class ChromaClient:
                 return
             offset += len(rows)
 
-    def query(self, collection: Collection, query_embeddings: Sequence[Sequence[float]], n_results: int = 10, **options: Any) -> list[list[dict[str, Any]]]:
+    def query(
+        self, collection: Collection, query_embeddings: Sequence[Sequence[float]], n_results: int = 10, **options: Any
+    ) -> list[list[dict[str, Any]]]:
         """Return the nearest records for each query embedding, nearest first.
 
         Args:
@@ -301,7 +309,10 @@ class ChromaClient:
         body = {"query_embeddings": [list(each) for each in query_embeddings], "n_results": n_results}
         body |= {key: value for key, value in options.items() if value is not None}
         answer = self._transport.request("POST", self._data(collection, "query"), body, repeatable=True)
-        return [_rows({key: value[index] for key, value in answer.items() if _is_list(value) and key in _ALL}) for index in range(len(answer["ids"]))]
+        return [
+            _rows({key: value[index] for key, value in answer.items() if _is_list(value) and key in _ALL})
+            for index in range(len(answer["ids"]))
+        ]
 
     # Paths
 
@@ -376,7 +387,7 @@ def _configuration(stored: Mapping[str, Any], metadata: Mapping[str, Any]) -> di
     """Return the index settings in effect: 1.x says them; on 0.x the ``hnsw:`` keys of the metadata override its defaults."""
     if "hnsw" in stored:
         return {key: stored["hnsw"][key] for key in HNSW_KEYS if key in (stored["hnsw"] or {})}
-    defaults = stored.get("hnsw_configuration") or {"space": DEFAULT_SPACE}
+    defaults = stored.get("hnsw_configuration") or _DEFAULTS_0_4
     settings = {key: defaults.get({"max_neighbors": "M"}.get(key, key)) for key in HNSW_KEYS}
     settings |= {key: metadata[name] for key, name in HNSW_KEYS.items() if name in metadata}
     return {key: value for key, value in settings.items() if value is not None}

@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 # Copyright: (c) 2026, The thinkube.chroma contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -50,7 +49,7 @@ _RULES = (
     ),
     _Rule(
         "dimension_mismatch",
-        "All embeddings of a collection have one dimension, fixed by the first record. Use the model that filled it, or another collection.",
+        "All embeddings of a collection have one dimension, fixed by its first record. Use the model that filled it.",
         text=r"InvalidDimension|embedding with dimension of|does not match collection dimensionality",
     ),
     _Rule(

@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 # Copyright: (c) 2026, The thinkube.chroma contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -91,9 +90,7 @@ class Transport:
         sleep: how to wait, seconds; replaced in unit tests.
     """
 
-    def __init__(
-        self, connection: Connection, exchange: Exchange | None = None, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, connection: Connection, exchange: Exchange | None = None, sleep: Callable[[float], None] = time.sleep) -> None:
         self._connection = connection
         self._exchange = exchange or http_exchange(connection)
         self._sleep = sleep
@@ -114,7 +111,9 @@ class Transport:
         payload = body if body is None or isinstance(body, bytes) else encode(body)
         if payload is not None and len(payload) > PAYLOAD_LIMIT:
             raise ChromaError(
-                "too_large", f"{method} {path}: {len(payload)} bytes are more than the {PAYLOAD_LIMIT} that Chroma takes.", "Send less at a time."
+                "too_large",
+                f"{method} {path}: {len(payload)} bytes are more than the {PAYLOAD_LIMIT} that Chroma takes.",
+                "Send less at a time.",
             )
         again = method in ("GET", "PUT") if repeatable is None else repeatable
         for attempt in range(self._connection.retries + 1):
@@ -165,9 +164,9 @@ def delay(attempt: int, headers: Mapping[str, str] | None = None) -> float:
         return min(float(asked), _LONGEST_DELAY)
     moment = email.utils.parsedate_tz(asked) if asked else None
     if moment is not None:
-        return min(max(email.utils.mktime_tz(moment) - time.time(), 0.0), _LONGEST_DELAY)
+        return min(max(float(email.utils.mktime_tz(moment)) - time.time(), 0.0), _LONGEST_DELAY)
     # Half fixed, half random: clients that failed together do not come back together.
-    return min(_FIRST_DELAY * 2**attempt, _LONGEST_DELAY) * random.uniform(0.5, 1.0)
+    return min(_FIRST_DELAY * float(2**attempt), _LONGEST_DELAY) * random.uniform(0.5, 1.0)
 
 
 def check_connection(connection: Connection) -> None:

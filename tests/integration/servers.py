@@ -181,7 +181,9 @@ def _start(version: str, data: Path, environ: Mapping[str, str], log: Path, wait
         stop(process)
         if not (exited and attempt < 2 and b"in use" in log.read_bytes()):
             break
-    raise RuntimeError(f"Chroma {version} did not answer within {wait:.0f} s; its log ends with:\n{log.read_text(errors='replace')[-2000:]}")
+    raise RuntimeError(
+        f"Chroma {version} did not answer within {wait:.0f} s; its log ends with:\n{log.read_text(errors='replace')[-2000:]}"
+    )
 
 
 if __name__ == "__main__":
