@@ -8,9 +8,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
+
+from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 
 # The oldest release on which this collection is tested; 0.4 has no /api/v2, which the probes ask for.
 OLDEST_VERSION = (0, 5, 23)
@@ -70,6 +72,18 @@ class Image:
     name: str
     tag: str
     digest: str
+
+
+def require_settings(settings: dict[str, Any], admin_password: str, defined: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse settings with problems; arguments as :func:`check_settings`.
+
+    Raises:
+        ChromaError: ``invalid_settings``, naming every problem; its result holds them as ``checks``.
+    """
+    problems = check_settings(settings, admin_password, defined, known)
+    if problems:
+        checks = [{**asdict(problem), "ok": False, "warning": False} for problem in problems]
+        raise ChromaError("invalid_settings", "Nothing was changed.\n- " + "\n- ".join(map(str, problems)), result={"checks": checks})
 
 
 def check_settings(settings: dict[str, Any], admin_password: str, defined: Iterable[str], known: Iterable[str]) -> list[Problem]:

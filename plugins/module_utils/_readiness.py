@@ -138,7 +138,8 @@ def report(checks: Iterable[Check]) -> dict[str, Any]:
     result = {"checks": [check.as_result() for check in checks]}
     failed = [check for check in checks if not check.ok]
     if failed:
-        raise ChromaError("cluster_not_ready", "The cluster can't take this release. " + " ".join(map(str, failed)), result=result)
+        listed = "\n- ".join(map(str, failed))
+        raise ChromaError("cluster_not_ready", f"Nothing was changed, because the cluster can't take this release.\n- {listed}", result=result)
     return {**result, "warnings": [str(check) for check in checks if check.warning]}
 
 
