@@ -209,15 +209,25 @@ def plan_records(stored: Mapping[str, Mapping[str, Any]], wanted: Sequence[Recor
 
 
 def apply_records(client: ChromaClient, collection: Collection, plan: RecordPlan) -> None:
-    """Send a plan in batches that the server takes, by count and by bytes."""
-    for action, records in (("upsert", plan.upserts), ("update", plan.updates)):
-        if records:
-            for payload in encode_batches(records, min(client.max_batch_size, BATCH), BATCH_BYTES):
-                client.write(collection, action, payload)
+    """Send a plan in batches that the server takes, by count and by bytes.
+
+    Raises:
+        ChromaError: with ``written`` in its result: how many records the server had taken before.
+    """
+    written = 0
+    try:
+        for action, records in (("upsert", plan.upserts), ("update", plan.updates)):
+            if records:
+                for count, payload in encode_batches(records, min(client.max_batch_size, BATCH), BATCH_BYTES):
+                    client.write(collection, action, payload)
+                    written += count
+    except ChromaError as error:
+        error.result = {**error.result, "written": written}
+        raise
 
 
-def encode_batches(records: Sequence[Record], most: int, limit: int) -> Iterator[bytes]:
-    """Yield request bodies of at most ``most`` records and ``limit`` bytes each.
+def encode_batches(records: Sequence[Record], most: int, limit: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the number of records and the request body of batches of at most ``most`` records and ``limit`` bytes.
 
     Every record is encoded once, and its size is measured rather than guessed.
 
@@ -237,12 +247,12 @@ def encode_batches(records: Sequence[Record], most: int, limit: int) -> Iterator
         if frame + weight > limit:
             raise ChromaError("too_large", f"Record {record.id} alone needs {weight} bytes, {limit} are possible.", "Shorten its document.")
         if rows and (len(rows) == most or size + weight > limit):
-            yield _body(columns, rows)
+            yield len(rows), _body(columns, rows)
             rows, size = [], frame
         rows.append(row)
         size += weight
     if rows:
-        yield _body(columns, rows)
+        yield len(rows), _body(columns, rows)
 
 
 def _body(keys: Iterable[str], rows: Sequence[Sequence[bytes]]) -> bytes:

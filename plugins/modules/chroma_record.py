@@ -131,6 +131,11 @@ deleted:
   type: list
   elements: str
   sample: []
+written:
+  description: How many records the server had taken before it refused one.
+  returned: failure of a later batch
+  type: int
+  sample: 5461
 code:
   description: Stable identifier of the error, such as V(not_found), V(dimension_mismatch), V(invalid_record) or V(too_large).
   returned: failure
