@@ -18,10 +18,10 @@ if [ "$directory" = debootstrap ]; then
     rm -rf "$context"
     # The machine's own mirror: the first URI of its sources, in either of Debian's two formats.
     mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\) .*/\2/p' /etc/apt/sources.list /etc/apt/sources.list.d/*.sources 2>/dev/null | head -n 1)
-    debootstrap --variant=minbase --include=ca-certificates bookworm "$context" ${mirror:+"$mirror"}
+    env -u TMPDIR debootstrap --variant=minbase --include=ca-certificates bookworm "$context" ${mirror:+"$mirror"}
     # What the machine trusts, its containers trust: a proxy that re-signs TLS is common in companies.
     cp /usr/local/share/ca-certificates/*.crt "$context/usr/local/share/ca-certificates/" 2>/dev/null || :
-    chroot "$context" update-ca-certificates
+    env -u TMPDIR chroot "$context" update-ca-certificates
     rm -rf "$context"/var/cache/apt/archives/*.deb "$context"/var/lib/apt/lists/*
     containerfile=$TMPDIR/Containerfile.base
     printf 'FROM scratch\nCOPY . /\nCMD ["/bin/bash"]\n' > "$containerfile"
@@ -33,6 +33,6 @@ arguments=
 for pair in "$@"; do arguments="$arguments --build-arg $pair"; done
 # shellcheck disable=SC2086 # build arguments hold no blanks
 image build --signature-policy "$policy" --tls-verify=false --layers=false --format oci $arguments --tag "$reference" --file "$containerfile" "$context"
-image push --signature-policy "$policy" --tls-verify=false --quiet "$reference" "docker://$reference"
+image push --signature-policy "$policy" --tls-verify=false --disable-compression --quiet "$reference" "docker://$reference"
 image rmi --all --force > /dev/null
 touch "$marker"
