@@ -36,7 +36,12 @@ class Release:
     names: Mapping[str, Any]
 
     def kubectl(self, *arguments: str) -> str:
-        command = [f"{CLUSTER}/bin/kubectl", f"--kubeconfig={CLUSTER}/admin.conf", f"--namespace={self.names['chroma_namespace']}", *arguments]
+        command = [
+            f"{CLUSTER}/bin/kubectl",
+            f"--kubeconfig={CLUSTER}/admin.conf",
+            f"--namespace={self.names['chroma_namespace']}",
+            *arguments,
+        ]
         return self.host.check_output(" ".join("%s" for _ in command), *command)
 
     def get(self, *arguments: str) -> dict[str, Any]:
