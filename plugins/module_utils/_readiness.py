@@ -139,7 +139,7 @@ def report(checks: Iterable[Check]) -> dict[str, Any]:
     failed = [check for check in checks if not check.ok]
     if failed:
         listed = "\n- ".join(map(str, failed))
-        raise ChromaError("cluster_not_ready", f"Nothing was changed, because the cluster can't take this release.\n- {listed}", result=result)
+        raise ChromaError("cluster_not_ready", f"Nothing was changed: the cluster can't take this release.\n- {listed}", result=result)
     return {**result, "warnings": [str(check) for check in checks if check.warning]}
 
 
