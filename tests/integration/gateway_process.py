@@ -104,7 +104,7 @@ class Gateway:
         return answer
 
     def log_lines(self, count: int) -> list[dict[str, Any]]:
-        """Return the log's first ``count`` lines, decoded; nginx writes a line after the answer has gone."""
+        """Return ``count`` lines of the log, decoded. nginx writes a line after the answer has gone, each worker in its own time."""
         until(lambda: self.log.read_bytes().count(b"\n") >= count, f"{count} lines in the log")
         return [json.loads(line) for line in self.log.read_bytes().decode("ascii").splitlines()[:count]]
 

@@ -406,7 +406,7 @@ def test_the_gateways_own_health_needs_no_server() -> None:
         posted = gateway.request("POST", f"{ABSENT}/add", ADMIN, body=record("x"))
         assert posted.status in (502, 503)
         assert posted.json()["message"]
-        assert [line["method"] for line in gateway.log_lines(3)] == ["GET", "GET", "POST"]  # not the health
+        assert sorted(line["method"] for line in gateway.log_lines(3)) == ["GET", "GET", "POST"]  # not the health
 
 
 # --- scopes -----------------------------------------------------------------------------------------------------------
@@ -501,6 +501,8 @@ def disguises(path: str, collection: str) -> list[str]:
 def test_no_spelling_lets_a_reading_token_write(chroma: tuple[str, Gateway], collection: str) -> None:
     _version, gateway = chroma
     before = state(gateway, collection)
+    for ending in ("get/", "getx", "get;x", "get%20", "get&x", "x/get", "get/query", "search/x", "Get", "modify", ""):
+        refused(gateway.request("POST", f"{collection}/{ending}", READER, body={}), 403)
     for method, path, body in writes(collection):
         refused(gateway.request(method, path, READER, body=body), 403)
         for disguise in disguises(path, collection):
@@ -637,8 +639,8 @@ def test_bodies_pass_unchanged_up_to_the_limit_and_get_413_above(recorder: Recor
         assert [received for _line, _headers, received in recorder.arrived] == [body, body]
         refused(gateway.request("POST", f"{ABSENT}/add", WRITER, body=body + b"x"), 413, "InvalidArgumentError")
         refused(gateway.request("POST", f"{ABSENT}/add", body=body), 401)
-        line = gateway.log_lines(4)[2]
-        assert (line["method"], line["path"], line["status"], line["token"]) == ("POST", f"{ABSENT}/add", 413, "app")
+        [line] = [line for line in gateway.log_lines(4) if line["status"] == 413]
+        assert (line["method"], line["path"], line["token"]) == ("POST", f"{ABSENT}/add", "app")
         assert len(recorder.arrived) == 2
 
 
@@ -669,12 +671,14 @@ def test_the_previous_value_is_accepted_and_marked_in_the_log(recorder: Recordin
             assert gateway.request("POST", f"{ABSENT}/add", token, body={}).status == 200
         assert gateway.request("POST", f"{ABSENT}/get", "old-reader", body={}).status == 200
         refused(gateway.request("POST", f"{ABSENT}/add", "old-reader", body={}), 403)
-        seen = [(line["token"], line["scope"], line["previous"]) for line in gateway.log_lines(6)]
-        assert (
-            seen
-            == [("app", "write", False), ("app", "write", True), ("admin", "write", False), ("admin", "write", True)]
-            + [("report", "read", True)] * 2
-        )
+        assert sorted((line["token"], line["scope"], line["previous"]) for line in gateway.log_lines(6)) == [
+            ("admin", "write", False),
+            ("admin", "write", True),
+            ("app", "write", False),
+            ("app", "write", True),
+            ("report", "read", True),
+            ("report", "read", True),
+        ]
 
 
 class Steady:
@@ -727,6 +731,11 @@ def accepted(gateway: Gateway, token: str) -> Callable[[], bool]:
     return lambda: gateway.request("GET", f"{BASE}/collections", token).status == 200
 
 
+def refused_for_good(gateway: Gateway, token: str) -> None:
+    """Wait until a token is refused 30 times running: for some milliseconds old and new workers accept connections."""
+    until(lambda: not any(accepted(gateway, token)() for _ in range(30)), "the removed token refused")
+
+
 def test_a_changed_secret_takes_effect_without_restart_or_failed_request(gateway: Gateway) -> None:
     with Steady(gateway, ADMIN) as steady:
         before = gateway.process.pid
@@ -736,10 +745,9 @@ def test_a_changed_secret_takes_effect_without_restart_or_failed_request(gateway
             )
             until(accepted(gateway, f"writer-{n}"), "the new token accepted")
             assert accepted(gateway, WRITER if n == 1 else f"writer-{n - 1}")()
-        until(lambda: not accepted(gateway, WRITER)(), "the removed token refused")
+        refused_for_good(gateway, WRITER)
         gateway.write_secret({"auth-token": ADMIN})
-        until(lambda: not accepted(gateway, "writer-3")(), "the removed key refused")
-        refused(gateway.request("GET", f"{BASE}/collections", "writer-3"), 401)
+        refused_for_good(gateway, "writer-3")
     assert gateway.process.poll() is None
     assert gateway.process.pid == before
     assert len(steady.answers) > 100
@@ -769,12 +777,12 @@ def test_a_malformed_new_secret_keeps_the_old_tokens(gateway: Gateway, bad: dict
     assert gateway.log.read_text().count("the old ones stay") == 1  # said once, not at every look
     gateway.write_secret({"auth-token": "repaired"})
     until(accepted(gateway, "repaired"), "the repaired token accepted")
-    refused(gateway.request("GET", f"{BASE}/collections", ADMIN), 401)
+    refused_for_good(gateway, ADMIN)
 
 
 def test_an_emptied_value_revokes_its_token(gateway: Gateway) -> None:
     gateway.write_secret(SECRET | {"token.app.write": ""})
-    until(lambda: not accepted(gateway, WRITER)(), "the emptied token refused")
+    refused_for_good(gateway, WRITER)
     assert accepted(gateway, ADMIN)()
 
 
@@ -839,8 +847,10 @@ def test_no_token_and_no_query_is_seen_anywhere_but_in_the_map(gateway: Gateway,
         gateway.raw(f"GET {BASE}/x?secret_query HTTP/1.1\r\nHost: x\r\nX-Chroma-Token: {token}\r\nContent-Length: -1\r\n\r\n".encode())
         gateway.raw(f"GET {BASE}/x HTTP/1.1\r\nHost: {token}\r\nX-Long: {token * 2000}\r\n\r\n".encode())
     recorder.shutdown()
-    recorder.socket.close()
-    gateway.request("POST", f"{BASE}/collections?secret_query=x", ADMIN, body={})  # an upstream error is an error message in nginx
+    recorder.server_close()
+    time.sleep(4.5)  # longer than the gateway keeps its connections to the server
+    failed = gateway.request("POST", f"{BASE}/collections?secret_query=x", ADMIN, body={})  # nginx would log this with its query
+    assert failed.status == 502
     over.set()
     watcher.join()
     gateway_process.stop(gateway)
@@ -867,15 +877,15 @@ def test_each_request_is_one_json_line_that_names_the_token(gateway: Gateway) ->
     gateway.raw(b"GET /\r\n")
     lines = gateway.log_lines(6)
     keys = ("token", "scope", "method", "path", "status", "forwarded")
-    assert [tuple(line[key] for key in keys) for line in lines] == [
-        ("app", "write", "GET", f"{BASE}/collections", 200, "198.51.100.7"),
-        ("report", "read", "POST", f"{ABSENT}/add", 403, "2001:db8::1"),
+    assert sorted(tuple(line[key] for key in keys) for line in lines) == [
+        ("-", "-", "-", "-", 400, "-"),
         ("-", "-", "DELETE", ABSENT, 401, "-"),
         ("-", "-", "GET", "-", 401, "-"),
-        ("-", "-", "-", "-", 400, "-"),
         ("-", "-", "GET", "/", 404, "-"),
+        ("app", "write", "GET", f"{BASE}/collections", 200, "198.51.100.7"),
+        ("report", "read", "POST", f"{ABSENT}/add", 403, "2001:db8::1"),
     ]
-    assert lines[0]["received"] > len(WRITER)
+    assert max(line["received"] for line in lines) > len(WRITER)
     for line in lines:
         assert line["client"] == "127.0.0.1"
         assert line["received"] >= 0

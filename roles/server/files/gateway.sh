@@ -101,8 +101,12 @@ watch() { # MAP
         write_map "$new"
         # Silent, because nginx would quote what it does not understand.
         if nginx -t -q -e stderr -p "$work/" -c "$work/nginx.conf" >/dev/null 2>&1; then
+            : >closing # nginx.conf says why
+            sleep 1
             kill -HUP "$nginx"
             loaded=$new
+            sleep 1
+            rm closing
             log info "New tokens are loaded."
         else
             write_map "$loaded"
@@ -114,6 +118,8 @@ watch() { # MAP
 trap 'exit 143' TERM INT
 
 mkdir -p "$work"
+cd "$work" || exit 1
+rm -f closing
 if [ -s /proc/net/if_inet6 ]; then
     cat "$config"
 else
