@@ -20,6 +20,7 @@ sys.path.insert(0, str(TESTS / "integration"))
 import servers  # noqa: E402
 
 BOOKS = "11111111-1111-4111-8111-111111111111"
+TAKEN = "22222222-2222-4222-8222-222222222222"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 TOKEN = "recorded-token"
 
@@ -46,14 +47,15 @@ class Recorder:
         self.folder = folder
         self.v1 = server.version.startswith("0.4.")
         self.legacy = server.version.startswith("0.")
-        self.books = BOOKS
+        self.ids = {"collection_create": BOOKS, "taken_create": TAKEN}
+        self.real: dict[str, str] = {}
 
     def record(self, name: str, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
         """Send a request and keep the answer under a name."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             payload = None if body is None else json.dumps(body)
-            connection.request(method, path.replace(BOOKS, self.books), payload, {"Content-Type": "application/json", **(headers or {})})
+            connection.request(method, _replaced(path, self.real), payload, {"Content-Type": "application/json", **(headers or {})})
             answer = connection.getresponse()
             text = answer.read().decode()
         finally:
@@ -62,10 +64,10 @@ class Recorder:
             seen = json.loads(text)
         except ValueError:
             seen = text
-        if name == "collection_create":
-            self.books = seen["id"]
+        if name in self.ids:
+            self.real[self.ids[name]] = seen["id"]
         exchange = {"method": method, "path": path, "body": body, "status": answer.status, "answer": _settled(seen)}
-        content = json.dumps(exchange, indent=1, sort_keys=True).replace(self.books, BOOKS)
+        content = _replaced(json.dumps(exchange, indent=1, sort_keys=True), {real: fixed for fixed, real in self.real.items()})
         (self.folder / f"{name}.json").write_text(content + "\n")
         return seen
 
@@ -135,6 +137,7 @@ def record(to: Recorder) -> None:
 
     to.record("taken_create", "POST", to.collections(), {"name": "taken"})
     to.record("collections", "GET", to.collections(query="limit=1000&offset=0"))
+    to.record("count_taken", "GET", to.data("count", TAKEN))
     to.record("collections_count", "GET", count.format("default_tenant", "default_database"))
     to.record("rename_taken", "PUT", to.data(), {"new_name": "taken"})
     to.record("metadata_replace", "PUT", to.data(), {"new_metadata": {"language": "en"}})
@@ -176,6 +179,12 @@ def main(versions: list[str]) -> None:
         print(f"{version}: {len(list(folder.glob('*.json')))} exchanges")
 
 
+def _replaced(text: str, names: dict[str, str]) -> str:
+    for old, new in names.items():
+        text = text.replace(old, new)
+    return text
+
+
 def _settled(answer: Any) -> Any:
     """Replace what differs from run to run: the clock, and ids of databases."""
     if isinstance(answer, dict):
@@ -183,8 +192,6 @@ def _settled(answer: Any) -> Any:
         answer = {key: fixed.get(key, _settled(value)) for key, value in answer.items()}
         if set(answer) == {"id", "name", "tenant"}:
             answer["id"] = UNKNOWN
-        if answer.get("name") == "taken":
-            answer["id"] = "22222222-2222-4222-8222-222222222222"
     if isinstance(answer, list):
         return sorted((_settled(each) for each in answer), key=_name) if answer and isinstance(answer[0], dict) else answer
     return answer

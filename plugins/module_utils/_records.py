@@ -238,12 +238,14 @@ def encode_batches(records: Sequence[Record], most: int, limit: int) -> Iterator
         ChromaError: ``too_large`` where one record alone exceeds the limit.
     """
     columns = {key: name for key, name in _COLUMNS.items() if key != "embeddings" or records[0].embedding is not None}
-    frame = sum(len(key) + 6 for key in columns) + 2  # "key":[…], for each, and the braces
+    # Braces and "key":[] with its comma. A row counts one comma for each of its values; the first needs none,
+    # nor does the last column: together the sum is exact.
+    frame = sum(len(key) + 6 for key in columns) + 1 - len(columns)
     rows: list[list[bytes]] = []
     size = frame
     for record in records:
         row = [encode(getattr(record, name)) for name in columns.values()]
-        weight = sum(map(len, row)) + len(row)  # with a comma each
+        weight = sum(map(len, row)) + len(row)
         if frame + weight > limit:
             raise ChromaError("too_large", f"Record {record.id} alone needs {weight} bytes, {limit} are possible.", "Shorten its document.")
         if rows and (len(rows) == most or size + weight > limit):

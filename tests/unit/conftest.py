@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import basic
+
 from ansible_collections.thinkube.chroma.plugins.module_utils import _transport
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._transport import Connection, Reply
@@ -50,6 +51,18 @@ class Recorded:
         assert answers, f"{method} {path} is not among the recordings given to this test"
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
+    def forget(self, name: str) -> None:
+        """Drop the first answer for the method and path of a recording."""
+        each = self.load(self.version, name)
+        self._answers[each["method"], each["path"]].pop(0)
+
+    def also(self, name: str, reply: Reply | None = None, alone: bool = False) -> None:
+        """Add an answer, or replace all, for the method and path of a recording: the recorded one, or another."""
+        each = self.load(self.version, name)
+        key = (each["method"], each["path"])
+        reply = reply or Reply(each["status"], json.dumps(each["answer"]).encode())
+        self._answers[key] = [reply] if alone else [*self._answers.get(key, []), reply]
+
     def client(self, **settings: Any) -> ChromaClient:
         """Return a client of this server."""
         return ChromaClient(Connection("http://chroma.test", **settings), self, sleep=lambda seconds: None)
@@ -79,7 +92,8 @@ def run_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
 
     def run(module: ModuleType, arguments: dict[str, Any], server: Recorded | None = None, **internal: Any) -> dict[str, Any]:
         options = {f"_ansible_{key}": value for key, value in internal.items()}
-        wanted = {"url": "http://chroma.test", "retries": 0, **arguments, **options}
+        given = {"url": "http://chroma.test", "retries": 0, **arguments, **options}
+        wanted = {key: value for key, value in given.items() if value is not None}
         monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": wanted}).encode())
         monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
         if server is not None:

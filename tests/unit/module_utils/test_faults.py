@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from ansible_collections.thinkube.chroma.plugins.module_utils._faults import reason, refusal
 
 REFUSALS = {

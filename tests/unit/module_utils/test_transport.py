@@ -13,6 +13,7 @@ import time
 import urllib.error
 
 import pytest
+
 from ansible_collections.thinkube.chroma.plugins.module_utils import _transport
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._transport import (
