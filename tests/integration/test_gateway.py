@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -810,8 +811,11 @@ def test_sigterm_lets_requests_in_flight_end(gateway: Gateway, recorder: Recordi
 def test_the_script_ends_with_nginx(gateway: Gateway) -> None:
     """The kubelet restarts a container only when its first process ends."""
     master = int((gateway.work / "nginx.pid").read_text())
-    os.kill(master, 9)
-    assert gateway.process.wait(10) == 128 + 9
+    workers = [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
+    os.kill(master, signal.SIGKILL)
+    assert gateway.process.wait(10) == 128 + signal.SIGKILL
+    for worker in workers:  # outside of a container they would outlive it
+        os.kill(worker, signal.SIGKILL)
 
 
 # --- secrecy ----------------------------------------------------------------------------------------------------------
