@@ -96,7 +96,7 @@ class Session:
             query: ``labelSelector``, ``fieldSelector``.
         """
         found = self.request("GET", object_path(kind, namespace), query=query, absent_is_none=True)
-        return list(found["items"]) if found else []
+        return list(found["items"] or []) if found else []
 
     def create(self, kind: str, body: Object, namespace: str = "") -> Object:
         """Create an object and return it as stored."""

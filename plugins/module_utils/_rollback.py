@@ -227,7 +227,7 @@ def _contents(session: Session, namespace: str) -> frozenset[tuple[str, str]] | 
     contents = set()
     try:
         for root in ("/api", "/apis"):
-            for group in (session.request("GET", root, accept=_DISCOVERY) or {}).get("items", []):
+            for group in (session.request("GET", root, accept=_DISCOVERY) or {}).get("items") or []:
                 group_name = group["metadata"].get("name", "")
                 version = group["versions"][0]
                 path = f"/apis/{group_name}/{version['version']}" if group_name else f"/api/{version['version']}"
@@ -236,7 +236,7 @@ def _contents(session: Session, namespace: str) -> frozenset[tuple[str, str]] | 
                     if resource["scope"] != "Namespaced" or not {"list", "delete"} <= set(resource["verbs"]) or kind in _EPHEMERAL_KINDS:
                         continue
                     listed = session.request("GET", f"{path}/namespaces/{namespace}/{resource['resource']}", accept=_METADATA_ONLY)
-                    contents |= {(kind, item["metadata"]["name"]) for item in (listed or {}).get("items", []) if not _owners(item)}
+                    contents |= {(kind, item["metadata"]["name"]) for item in (listed or {}).get("items") or [] if not _owners(item)}
     except ChromaError as error:
         if error.code in ("forbidden", "not_found", "cluster_error"):
             return None
