@@ -25,6 +25,7 @@ PLATFORM_VARIABLES = {
     "harbor_registry": "the registry with the images, for example registry.example.com",
 }
 
+PREFIX = "chroma_"
 EXPOSURES = ("ingress", "gateway")
 SCOPES = ("read", "write")
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
@@ -185,8 +186,9 @@ def _misspelt(defined: Iterable[str], known: Iterable[str]) -> list[Problem]:
     names = sorted(known)
     problems = []
     for name in sorted(set(defined) - set(names)):
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"Did you mean {near[0]}?" if near else "roles/chroma/README.md lists them all."
+        # Compared without the prefix that they share, which would make any two alike.
+        near = difflib.get_close_matches(name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in names], n=1)
+        hint = f"Did you mean {PREFIX}{near[0]}?" if near else "roles/chroma/README.md lists them all."
         problems.append(Problem(name, "a variable of this collection", "an unknown name", hint))
     return problems
 
