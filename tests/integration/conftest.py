@@ -56,15 +56,17 @@ def run_module(tmp_path: Path) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def run_playbook() -> Callable[..., subprocess.CompletedProcess[str]]:
+def run_playbook(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Return a function that runs a playbook of this directory with ``ansible-playbook``."""
 
     def run(name: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        config = tmp_path / "ansible.cfg"
+        config.touch()  # the checkout's own would decide otherwise
         ansible = str(Path(sys.executable).with_name("ansible-playbook"))
         settings = {
             **os.environ,
             "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
-            "ANSIBLE_CONFIG": os.devnull,
+            "ANSIBLE_CONFIG": str(config),
             "ANSIBLE_NOCOLOR": "1",
             **environ,
         }

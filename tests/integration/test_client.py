@@ -12,9 +12,9 @@ import servers
 import wire
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
-from ansible_collections.thinkube.chroma.plugins.module_utils._collections import WantedCollection, ensure_collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._collections import WantedCollection, describe_collections, ensure_collection
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
-from ansible_collections.thinkube.chroma.plugins.module_utils._records import Record, ensure_no_records, ensure_records
+from ansible_collections.thinkube.chroma.plugins.module_utils._records import Record, ensure_no_records, ensure_records, find_nearest
 from ansible_collections.thinkube.chroma.plugins.module_utils._server import auth_enforced, describe_server, wait_for_server
 from ansible_collections.thinkube.chroma.plugins.module_utils._transport import Connection
 
@@ -37,6 +37,41 @@ def failure(client_or_call):
     with pytest.raises(ChromaError) as failed:
         describe_server(client_or_call) if isinstance(client_or_call, ChromaClient) else client_or_call()
     return failed.value
+
+
+def test_metadata_of_a_collection_is_replaced_and_removed(server):
+    client = ChromaClient(Connection(server.url))
+    name = fresh(client, "cosine")
+    for metadata in ({"a": 1, "b": "x"}, {"b": "y", "open": True}, {}):
+        wanted = WantedCollection(name, metadata=metadata, configuration={"space": "cosine"})
+        assert ensure_collection(client, wanted)["changed"] is True
+        assert ensure_collection(client, wanted)["changed"] is False
+        [seen] = describe_collections(client, [name])
+        assert (seen["metadata"], seen["space"], seen["embedding_function"]) == (metadata, "cosine", "")
+
+
+def test_settings_of_the_index_are_kept_and_changed_where_possible(server):
+    client = ChromaClient(Connection(server.url))
+    name = f"c-{uuid.uuid4().hex[:8]}"
+    settings = {"space": "ip", "ef_construction": 150, "ef_search": 50, "max_neighbors": 24, "resize_factor": 1.3, "sync_threshold": 500}
+    assert ensure_collection(client, WantedCollection(name, configuration=settings))["collection"]["configuration"] == settings
+    assert ensure_collection(client, WantedCollection(name, configuration=settings))["changed"] is False
+    assert failure(lambda: ensure_collection(client, WantedCollection(name, configuration={"space": "l2"}))).code == "immutable"
+    change = WantedCollection(name, configuration={"ef_search": 60})
+    if client.legacy:
+        assert failure(lambda: ensure_collection(client, change)).code == "immutable"
+    else:
+        assert ensure_collection(client, change)["collection"]["configuration"] == {**settings, "ef_search": 60}
+
+
+def test_the_wanted_space_orders_the_neighbours(server):
+    """Of a short vector in the right direction and a near one in another, cosine prefers the first and l2 the second."""
+    client = ChromaClient(Connection(server.url))
+    records = [Record("direction", [0.1, 0]), Record("near", [1, 0.3]), Record("long", [5, 5])]
+    for space, nearest in (("cosine", "direction"), ("l2", "near"), ("ip", "long")):
+        name = fresh(client, space)
+        ensure_records(client, name, records)
+        assert find_nearest(client, name, [[1, 0]], 1)[0][0]["id"] == nearest
 
 
 @pytest.mark.parametrize("space", ["l2", "ip", "cosine"])
