@@ -103,6 +103,8 @@ class KubeApi:
             return 409, {"message": f"{name} already exists"}
         self._uids += 1
         body["metadata"]["uid"] = f"uid-{self._uids}"
+        if path.endswith("/pods"):
+            body.setdefault("status", {"phase": "Pending"})
         if f"{path}/{name}" not in self.drops:
             self.objects[f"{path}/{name}"] = body
         return 201, body
