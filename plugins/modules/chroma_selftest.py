@@ -131,7 +131,9 @@ extends_documentation_fragment:
   - thinkube.chroma.cluster
 attributes:
   check_mode:
-    description: Skips every group but V(objects), because the others write.
+    description: Can run in C(check_mode) and return what would change without changing it.
+    details:
+      - Skips every group but V(objects), because the others write.
     support: partial
   diff_mode:
     description: There is nothing to compare.
