@@ -178,6 +178,12 @@ def pod_troubles(pod: Object) -> list[str]:
     return troubles
 
 
+def secret_values(objects: Sequence[Object]) -> set[str]:
+    """Return every value of the Secrets among objects, so that no report of the module's arguments shows one."""
+    parts = [each.get(part) or {} for each in objects if each.get("kind") == "Secret" for part in ("data", "stringData")]
+    return {str(value) for part in parts for value in part.values()}
+
+
 def essence(item: Object) -> Object:
     """Return an object without its status and what the server writes by itself, and without any value of a Secret."""
     metadata = {key: value for key, value in item["metadata"].items() if key not in SERVER_SIDE}

@@ -162,7 +162,7 @@ code:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._apply import Release, ensure_release
+from ansible_collections.thinkube.chroma.plugins.module_utils._apply import Release, ensure_release, secret_values
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._kube import cluster_argument_spec, open_session
 from ansible_collections.thinkube.chroma.plugins.module_utils._secrets import Application, Wanted
@@ -196,6 +196,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     params, secrets = module.params, module.params["secrets"]
+    module.no_log_values.update(secret_values(params["objects"]))
     wanted = secrets and Wanted(
         namespace=params["namespace"],
         namespace_labels={key: str(value) for key, value in secrets["namespace_labels"].items()},

@@ -46,7 +46,7 @@ attributes:
     description: There is nothing to compare.
     support: none
 seealso:
-  - module: thinkube.chroma.chroma_secrets
+  - module: thinkube.chroma.chroma_apply
 """
 
 EXAMPLES = r"""

@@ -78,7 +78,7 @@ attributes:
     description: Lists the objects before and afterwards.
     support: full
 seealso:
-  - module: thinkube.chroma.chroma_secrets
+  - module: thinkube.chroma.chroma_apply
 """
 
 EXAMPLES = r"""

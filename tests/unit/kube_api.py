@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
 from collections.abc import Iterator
@@ -89,7 +90,7 @@ class KubeApi:
         if method == "POST":
             return self._create(parts.path, body)
         if method == "PATCH":
-            return self._patch(parts.path, body)
+            return self._patch(parts.path, body, dict(parse_qsl(parts.query)))
         if method == "DELETE":
             found = self.objects.get(parts.path)
             if found and parts.path not in self.keeps:
@@ -109,8 +110,12 @@ class KubeApi:
             self.objects[f"{path}/{name}"] = body
         return 201, body
 
-    def _patch(self, path: str, body: Object) -> tuple[int, Any]:
-        found = self.objects[path]
+    def _patch(self, path: str, body: Object, query: dict[str, str]) -> tuple[int, Any]:
+        if "force" in query and path not in self.objects:  # a server-side apply creates what is absent
+            if "dryRun" in query:
+                return 201, body
+            return self._create(path.rsplit("/", 1)[0], body)
+        found = copy.deepcopy(self.objects[path]) if "dryRun" in query else self.objects[path]
         if path not in self.drops:
             _merge(found, body)
         return 200, found

@@ -1,0 +1,106 @@
+# Copyright: (c) 2026, The thinkube.chroma contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module chroma_apply: arguments in, JSON out."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from ansible_collections.thinkube.chroma.plugins.modules import chroma_apply
+from ansible_collections.thinkube.chroma.tests.unit.kube_api import OURS, serve
+
+SECRETS = {
+    "labels": OURS,
+    "namespace_labels": {"thinkube.io/managed": True},
+    "admin_token": "abracadabra",
+    "admin_username": "tkadmin",
+    "applications": [{"name": "discovery", "scope": "write"}],
+    "tls_source_secret": "example-com-tls",
+}
+CONFIG = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "chroma-gateway", "labels": OURS},
+    "data": {"nginx.conf": "events {}"},
+}
+
+
+@pytest.fixture
+def run(run_module, tmp_path):
+    with serve() as api:
+        api.put("Secret", "example-com-tls", "default", data={"tls.crt": "Y2VydA==", "tls.key": "a2V5a2V5"})
+
+        def run(check_mode=False, **options):
+            given = {"url": None, "retries": None, "kubeconfig": api.kubeconfig(tmp_path), **options}
+            return run_module(chroma_apply, given, check_mode=check_mode, diff=True)
+
+        run.api = api
+        yield run
+
+
+def test_everything_is_written_once(run):
+    first = run(secrets=SECRETS, objects=[CONFIG])
+    assert (first["changed"], first["objects"]) == (True, [{"kind": "ConfigMap", "name": "chroma-gateway", "action": "created"}])
+    again = run(secrets=SECRETS, objects=[CONFIG])
+    assert (again["changed"], again["objects"][0]["action"], again["diff"]) == (False, "unchanged", {"before": {}, "after": {}})
+    stored = run.api.session().get("Secret", "chroma-auth", "chroma")["data"]
+    assert base64.b64decode(stored["auth-token"]) == b"abracadabra"
+    assert run.api.session().get("Namespace", "chroma")["metadata"]["labels"] == {"thinkube.io/managed": "True"}
+
+
+def test_no_secret_is_in_the_result(run):
+    result = json.dumps(run(secrets=SECRETS, objects=[{**CONFIG, "kind": "Secret", "data": {"key": "c2VzYW1l"}}]))
+    stored = run.api.session().get("Secret", "chroma-auth", "chroma")["data"]
+    assert "(hidden)" in result
+    for value in ("abracadabra", stored["auth-token"], stored["token.discovery.write"], "a2V5a2V5", "c2VzYW1l"):
+        assert value not in result
+        assert base64.b64decode(stored["token.discovery.write"]).decode() not in result
+
+
+def test_check_mode_writes_nothing(run):
+    result = run(check_mode=True, secrets=SECRETS, objects=[CONFIG])
+    assert result["changed"] is True
+    assert not [each for each in run.api.objects if "/chroma/" in each or each.endswith("/chroma")]
+    assert result["diff"]["after"]["Secret chroma-auth"] == {"admin-username": "set", "auth-token": "set", "token.discovery.write": "set"}
+    assert result["diff"]["after"]["ConfigMap chroma-gateway"]["data"] == CONFIG["data"]
+
+
+def test_tokens_are_named(run):
+    assert run(secrets=SECRETS)["tokens"] == [
+        {"key": "auth-token", "name": "admin", "scope": "admin"},
+        {"key": "token.discovery.write", "name": "discovery", "scope": "write"},
+    ]
+
+
+def test_no_certificate(run):
+    result = run(secrets={**SECRETS, "tls_source_secret": "absent"}, objects=[CONFIG])
+    assert (result["code"], run.api.writes()) == ("certificate_missing", [])
+
+
+def test_an_unknown_scope_is_refused(run):
+    result = run(secrets={**SECRETS, "applications": [{"name": "a", "scope": "admin"}]})
+    assert "value of scope must be one of" in result["msg"]
+
+
+def test_only_our_own_object_is_made_absent(run):
+    run.api.put("HTTPRoute", "ours", "chroma", labels=OURS)
+    run.api.put("HTTPRoute", "foreign", "chroma")
+    result = run(absent=[{"kind": "HTTPRoute", "name": name} for name in ("ours", "foreign", "never-there")])
+    assert result["objects"] == [{"kind": "HTTPRoute", "name": "ours", "action": "deleted"}]
+    assert run.api.session().get("HTTPRoute", "foreign", "chroma")
+
+
+def test_a_pod_that_does_not_come_up_is_named(run):
+    run.api.put("StatefulSet", "chroma", "chroma", spec={"replicas": 1}, status={"readyReplicas": 0})["metadata"]["generation"] = 1
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such tag"}}
+    run.api.put("Pod", "chroma-0", "chroma", status={"containerStatuses": [{"name": "gateway", "ready": False, "state": waiting}]})
+    result = run(wait_for="chroma", timeout=0)
+    assert result["code"] == "timeout"
+    assert "chroma-0/gateway: ImagePullBackOff no such tag" in result["msg"]
+
+
+def test_an_unknown_kind(run):
+    assert run(objects=[{"kind": "Deployment", "metadata": {"name": "a"}}])["code"] == "unknown_kind"
