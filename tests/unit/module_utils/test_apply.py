@@ -39,6 +39,9 @@ def test_an_absent_statefulset_does_not_run():
     assert rolled_out({"metadata": {"generation": 1}, "spec": {}}) is False
 
 
+PANIC = {"terminated": {"reason": "Error", "exitCode": 101}}
+
+
 def pod(*containers, conditions=()):
     return {"metadata": {"name": "chroma-0"}, "status": {"conditions": list(conditions), "containerStatuses": list(containers)}}
 
@@ -52,11 +55,11 @@ def pod(*containers, conditions=()):
             ["chroma-0: 0/1 nodes are available: Insufficient cpu"],
         ),
         (
-            pod({"name": "chroma", "ready": False, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"reason": "Error", "exitCode": 101}}}),
+            pod({"name": "chroma", "ready": False, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": PANIC}),
             ["chroma-0/chroma: CrashLoopBackOff", "chroma-0/chroma ended before: Error, exit code 101"],
         ),
         (pod({"name": "chroma", "ready": False, "state": {"running": {}}}), ["chroma-0/chroma: not ready"]),
     ],
-)  # fmt: skip
+)
 def test_pod_troubles(state, troubles):
     assert pod_troubles(state) == troubles
