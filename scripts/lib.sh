@@ -55,7 +55,7 @@ use_python() { # requirements file
             rm -rf "$environment"
             "$python" -m venv "$environment" \
                 && "$environment/bin/python" -m pip install --quiet --disable-pip-version-check "$uv" \
-                && cd "$checkout" && "$environment/bin/uv" pip install --python "$environment/bin/python" --requirement "$1" \
+                && cd "$checkout" && "$environment/bin/uv" pip install --compile-bytecode --python "$environment/bin/python" --requirement "$1" \
                 && touch "$environment/.complete"
         ) 9>"$cache/python.lock" || die "the Python environment could not be prepared; the reason is above. Started again, it begins afresh."
     fi
