@@ -217,7 +217,7 @@ def check_image(name: str, reference: str, nodes: list[Object], ask_registry: Ca
     found = ask_registry(image)
     if found.present is None:
         return _unverified(title, "can be pulled", found.seen)
-    hint = "" if found.present else f"Push the image to that registry, or set {name} to one that is there."
+    hint = "" if found.present else f"Push the image to that registry, or set harbor_registry or {name} to where one is."
     return Check(title, found.present, "can be pulled", found.seen, hint)
 
 

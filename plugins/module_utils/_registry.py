@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -36,7 +37,7 @@ class Presence:
     """What a registry says of an image.
 
     Attributes:
-        present: None where it could not be found out.
+        present: None where it could not be found out; a registry that does not exist holds nothing.
         seen: the answer in words.
     """
 
@@ -62,6 +63,9 @@ def find_image(image: Image, timeout: float = 5, exchange: Exchange | None = Non
     for scheme in ("https", "http") if local else ("https",):
         try:
             return _ask(send, f"{scheme}://{registry}/v2/{path}/manifests/{image.digest or image.tag or 'latest'}")
+        except (socket.gaierror, ConnectionRefusedError) as error:
+            # A mistyped name: the nodes will not find it either, and would try for minutes.
+            return Presence(False, f"no registry at {registry}: {error.strerror}")
         except (OSError, HTTPException, ValueError) as error:
             reason = f"{registry} did not answer: {getattr(error, 'reason', None) or error}"
     return Presence(None, reason)
@@ -108,7 +112,8 @@ def _exchange(method: str, url: str, headers: dict[str, str], timeout: float) ->
         with error:
             return error.code, _lower(error.headers.items()), b""
     except (URLError, AnsibleConnectionError) as error:
-        raise OSError(str(getattr(error, "reason", error))) from error
+        reason = getattr(error, "reason", error)
+        raise reason if isinstance(reason, OSError) else OSError(str(reason)) from error
 
 
 def _lower(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -55,9 +56,16 @@ def test_a_registry_that_gives_no_anonymous_token_is_not_verifiable():
 
 
 def test_a_registry_that_does_not_answer_is_not_verifiable_and_not_asked_in_clear():
-    exchange, asked = registry(OSError("connection refused"))
+    exchange, asked = registry(TimeoutError("timed out"))
     found = find_image(IMAGE, exchange=exchange)
-    assert (found.present, "connection refused" in found.seen, len(asked)) == (None, True, 1)
+    assert (found.present, "timed out" in found.seen, len(asked)) == (None, True, 1)
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError(111, "Connection refused"), socket.gaierror(-2, "Name or service not known")])
+def test_a_registry_that_does_not_exist_holds_no_image(error):
+    exchange, _asked = registry(error)
+    found = find_image(IMAGE, exchange=exchange)
+    assert (found.present, found.seen) == (False, f"no registry at registry.example.com: {error.strerror}")
 
 
 @pytest.mark.parametrize("registry_name", ["127.0.0.1:5000", "localhost", "localhost:5000"])
@@ -103,4 +111,4 @@ def test_over_a_real_connection():
         server.shutdown()
         server.server_close()
         thread.join()
-    assert find_image(Image(name, "1.5.9", ""), timeout=1).present is None
+    assert find_image(Image(name, "1.5.9", ""), timeout=1).present is False
