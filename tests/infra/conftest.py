@@ -42,7 +42,7 @@ class Release:
             f"--namespace={self.names['chroma_namespace']}",
             *arguments,
         ]
-        return self.host.check_output(" ".join("%s" for _ in command), *command)
+        return self.host.check_output(" ".join(["%s"] * len(command)), *command)
 
     def get(self, *arguments: str) -> dict[str, Any]:
         """Return what ``kubectl get`` has; an empty dictionary where it has nothing."""
@@ -57,7 +57,7 @@ class Release:
         words = " ".join("'" + word.replace("'", "'\\''") + "'" for word in options)
         script = f"curl -sS --max-time 20 --cacert '{CLUSTER}/pki/ca.crt' -w '\\n%{{http_code}}' {header} {words} '{url}' 2>/dev/null; true"
         done = self.host.run("TOKEN=%s bash -c %s", token or "", script)
-        body, _, status = done.stdout.rpartition("\n")
+        body, _newline, status = done.stdout.rpartition("\n")
         return int(status or 0), body
 
 

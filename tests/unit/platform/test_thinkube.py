@@ -35,6 +35,7 @@ class Platform:
             capture_output=True,
             text=True,
             timeout=120,
+            check=False,
         )
 
 

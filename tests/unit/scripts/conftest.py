@@ -54,6 +54,7 @@ class Sandbox:
             capture_output=True,
             text=True,
             timeout=60,
+            check=False,
         )
 
     def install_recorder(self, folder: Path) -> None:

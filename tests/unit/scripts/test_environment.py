@@ -65,13 +65,13 @@ def test_what_was_interrupted_is_made_again_from_nothing(sandbox: Sandbox, log: 
 def test_two_at_once_make_one(sandbox: Sandbox, log: Path) -> None:
     both = [
         subprocess.Popen(["/bin/bash", "-c", USE], env=sandbox.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
+        for dummy in range(2)
     ]
     outputs = [process.communicate(timeout=60) for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert outputs[0][0] == outputs[1][0] != ""
     assert made(log) == 1
-    assert any("waiting" in stderr for _, stderr in outputs)
+    assert any("waiting" in output[1] for output in outputs)
 
 
 @pytest.mark.parametrize(("lack", "message"), [("NO_VENV", "apt-get install python3-venv"), ("TOO_OLD", "Python 3.11 or newer")])
