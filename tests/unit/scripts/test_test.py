@@ -45,6 +45,6 @@ def test_a_command_that_fails_in_the_middle_of_a_stage_fails_it(sandbox: Sandbox
 def test_help_lists_the_stages_and_an_unknown_one_is_refused(sandbox: Sandbox) -> None:
     helped = sandbox.run(TEST, "--help")
     assert helped.returncode == 0
-    for stage in ("lint", "types", "unit", "sanity", "build", "integration", "molecule", "docs"):
+    for stage in ("lint", "types", "unit", "sanity", "build", "integration", "molecule", "cluster", "docs"):
         assert f"  {stage} " in helped.stdout
     assert sandbox.run(TEST, "all").returncode == 2
