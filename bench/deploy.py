@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, The thinkube.chroma contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a deployment costs beside kubectl, on a real cluster: ``python bench/deploy.py [PAIRS]``.
@@ -103,9 +102,9 @@ def main() -> None:
             # The first of each finds cold caches, and kubectl's has to note its own last configuration in every object.
             kubectl_apply(file.name)
             playbook("10_deploy")
-            unchanged = [(playbook("10_deploy"), kubectl_apply(file.name)) for _ in range(pairs)]
+            unchanged = [(playbook("10_deploy"), kubectl_apply(file.name)) for _row in range(pairs)]
             fresh = []
-            for _ in range(pairs):
+            for _row in range(pairs):
                 remove()
                 ours = playbook("10_deploy")
                 remove()

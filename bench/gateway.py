@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, The thinkube.chroma contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the gateway costs: the same requests to one server, directly and through it, in turn.
@@ -60,14 +59,14 @@ def main() -> None:
     generator = random.Random(3)
 
     def vector() -> list[float]:
-        return [generator.random() for _ in range(DIMENSION)]
+        return [generator.random() for _row in range(DIMENSION)]
 
     bodies = (
-        json.dumps({"ids": [f"{n}-{row}" for row in range(ROWS)], "embeddings": [vector() for _ in range(ROWS)]}).encode()
+        json.dumps({"ids": [f"{n}-{row}" for row in range(ROWS)], "embeddings": [vector() for _row in range(ROWS)]}).encode()
         for n in range(2 * BATCHES + 2)
     )
     prepared = iter(list(bodies))
-    queries = [json.dumps({"query_embeddings": [vector()], "n_results": 10}).encode() for _ in range(50)]
+    queries = [json.dumps({"query_embeddings": [vector()], "n_results": 10}).encode() for _row in range(50)]
 
     with servers.running(version) as server:
         port = int(server.url.rpartition(":")[2])

@@ -35,7 +35,7 @@ def sample_records() -> list[Row]:
     return [
         {
             "id": f"record-{index:02}",
-            "embedding": [_float32(numbers.gauss(0, 1)) for _ in range(DIMENSION)],
+            "embedding": [_float32(numbers.gauss(0, 1)) for _row in range(DIMENSION)],
             "document": f'Document {index} — naïve, 数据, "quoted"',
             "metadata": {"index": index, "even": index % 2 == 0, "ratio": index / 4, "kind": "test"},
         }

@@ -79,7 +79,7 @@ def test_embeddings_of_any_length_come_back_as_the_same(server, space):
     client = ChromaClient(Connection(server.url))
     name = fresh(client, space)
     numbers = random.Random(2)
-    records = [Record(f"r{n}", [numbers.gauss(0, 10 ** (n % 9 - 4)) for _ in range(48)]) for n in range(200)]
+    records = [Record(f"r{n}", [numbers.gauss(0, 10 ** (n % 9 - 4)) for _row in range(48)]) for n in range(200)]
     assert len(ensure_records(client, name, records)["created"]) == 200
     assert ensure_records(client, name, records)["changed"] is False
     moved = [Record("r7", [records[7].embedding[0] * 1.001, *records[7].embedding[1:]])]
@@ -90,7 +90,7 @@ def test_more_than_one_batch_is_written_once_and_deleted(server):
     client = ChromaClient(Connection(server.url))
     name = fresh(client, "cosine")
     numbers = random.Random(1)
-    records = [Record(f"r{number}", [numbers.gauss(0, 10) for _ in range(4)], f"text {number}", {"n": number}) for number in range(6000)]
+    records = [Record(f"r{number}", [numbers.gauss(0, 10) for _row in range(4)], f"text {number}", {"n": number}) for number in range(6000)]
     assert len(ensure_records(client, name, records)["created"]) == 6000
     collection = client.require_collection(name)
     assert client.count(collection) == 6000

@@ -447,7 +447,7 @@ def state(gateway: Gateway, collection: str) -> object:
 
 def disguises(path: str, collection: str) -> list[str]:
     """Spellings of a write's path that might be taken for a read's here and for the write's in the server."""
-    head, _, last = path.rpartition("/")
+    head, _separator, last = path.rpartition("/")
     found = [
         path + ending
         for end in ("get", "query", "count", "heartbeat")
@@ -507,7 +507,7 @@ def test_no_spelling_lets_a_reading_token_write(chroma: tuple[str, Gateway], col
     for method, path, body in writes(collection):
         refused(gateway.request(method, path, READER, body=body), 403)
         for disguise in disguises(path, collection):
-            for verb in {method, "GET", "HEAD"}:
+            for verb in sorted({method, "GET", "HEAD"}):
                 answer = gateway.request(verb, disguise, READER, body=body)
                 assert answer.status not in (201, 204), (verb, disguise, answer)
         override = {"X-HTTP-Method-Override": method, "X-Original-URL": path, "X-Rewrite-URL": path, "X-Forwarded-Prefix": path}
@@ -604,7 +604,7 @@ def test_ambiguous_requests_get_nothing_past(gateway: Gateway, recorder: Recordi
 def test_odd_request_lines_are_refused(gateway: Gateway, recorder: RecordingServer, request_line: str, status: int) -> None:
     line = request_line.format(path=f"{BASE}/collections")
     answer = gateway.raw(f"{line}\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode())
-    head, _, body = answer.partition(b"\r\n\r\n")
+    head, _separator, body = answer.partition(b"\r\n\r\n")
     assert int(head.split()[1]) == status, answer
     assert b"content-type: application/json" in head.lower()
     assert "error" in json.loads(body)
@@ -734,7 +734,7 @@ def accepted(gateway: Gateway, token: str) -> Callable[[], bool]:
 
 def refused_for_good(gateway: Gateway, token: str) -> None:
     """Wait until a token is refused 30 times running: for some milliseconds old and new workers accept connections."""
-    until(lambda: not any(accepted(gateway, token)() for _ in range(30)), "the removed token refused")
+    until(lambda: not any(accepted(gateway, token)() for _row in range(30)), "the removed token refused")
 
 
 def test_a_changed_secret_takes_effect_without_restart_or_failed_request(gateway: Gateway) -> None:

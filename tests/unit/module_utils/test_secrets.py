@@ -42,8 +42,8 @@ AUTH = {**encoded(token__discovery__write="first"), "auth-token": "c2VzYW1l", "a
 NAMESPACE = {"metadata": {"labels": NAMESPACE_LABELS}, "status": {"phase": "Active"}}
 
 
-def secret(data, labels=OURS):
-    return {"metadata": {"labels": labels}, "data": data}
+def secret(data, labels=None):
+    return {"metadata": {"labels": OURS if labels is None else labels}, "data": data}
 
 
 COMPLETE = Existing(NAMESPACE, secret(AUTH), secret(TLS, {}), secret(TLS))

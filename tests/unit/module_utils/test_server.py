@@ -79,9 +79,9 @@ def starting(recorded, failures):
 
     def exchange(method, path, payload):
         outcome = left.pop(0) if left else None
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome or server(method, path, payload)
+        if not isinstance(outcome, Exception):
+            return outcome or server(method, path, payload)
+        raise outcome
 
     return ChromaClient(Connection("http://chroma.test", retries=0), exchange)
 
