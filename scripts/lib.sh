@@ -6,6 +6,7 @@ checkout=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 home=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}
 export HOME=$home
 cache=${XDG_CACHE_HOME:-$home/.cache}/thinkube-chroma
+# shellcheck disable=SC2034 # for who sources this
 cluster=$cache/cluster
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
