@@ -5,7 +5,7 @@ set -eu
 home=$1 run=$2 cache=$3
 
 # Deepest first; a mount may be listed more than once.
-for base in "$home" "$run" "$cache/buildah" /run/netns/cni-; do
+for base in "$home" "$run" "$cache/buildah" "$cache/tmp"; do
     grep -F " $base" /proc/mounts | cut -d ' ' -f 2 | sort -r | while read -r mount; do
         case $mount in "$base"*) umount -l "$mount" 2>/dev/null || true ;; esac
     done
@@ -13,12 +13,13 @@ done
 for controller in /sys/fs/cgroup /sys/fs/cgroup/*; do
     if [ -d "$controller/kubepods" ]; then find "$controller/kubepods" -depth -type d -exec rmdir {} \; ; fi
 done
-rm -rf "$home" "$run"
+rm -rf "$home" "$run" "$cache/tmp"
 # Directories that the kubelet, CNI and containerd make at fixed places: only if nobody else has something in them.
 find /var/log/containers -xtype l -delete 2>/dev/null || true
 rm -f /var/lib/cni/results/thinkube-chroma-* /var/lib/cni/cache/results/thinkube-chroma-*
 rm -f /var/lib/kubelet/device-plugins/kubelet.sock /var/lib/kubelet/device-plugins/kubelet_internal_checkpoint
-for directory in /var/log/containers /var/lib/kubelet/device-plugins /var/lib/kubelet /run/containerd/s /run/containerd \
+for directory in /var/log/containers /var/lib/kubelet/device-plugins /var/lib/kubelet /run/containerd/s \
+    /run/containerd/runc/k8s.io /run/containerd/runc /run/containerd \
     /var/lib/cni/results /var/lib/cni/cache/results /var/lib/cni/cache /var/lib/cni; do
     rmdir "$directory" 2>/dev/null || true
 done

@@ -14,10 +14,16 @@ image() { buildah --root "$cache/buildah" --runroot /run/thinkube-chroma/buildah
 
 if [ "$directory" = debootstrap ]; then
     context=$TMPDIR/debootstrap
-    trap 'rm -rf "$context"' EXIT
-    rm -rf "$context"
+    # One that was killed has left its /proc and /sys mounted there.
+    clear() {
+        grep -F " $context/" /proc/mounts | cut -d ' ' -f 2 | sort -r | xargs -r umount -l
+        rm -rf "$context"
+    }
+    trap clear EXIT
+    clear
     # The machine's own mirror: the first URI of its sources, in either of Debian's two formats.
-    mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\) .*/\2/p' /etc/apt/sources.list /etc/apt/sources.list.d/*.sources 2>/dev/null | head -n 1)
+    mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\) .*/\2/p' /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list \
+        2>/dev/null | head -n 1)
     env -u TMPDIR debootstrap --variant=minbase --include=ca-certificates bookworm "$context" ${mirror:+"$mirror"}
     # What the machine trusts, its containers trust: a proxy that re-signs TLS is common in companies.
     cp /usr/local/share/ca-certificates/*.crt "$context/usr/local/share/ca-certificates/" 2>/dev/null || :

@@ -8,6 +8,10 @@ settings="net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables vm.overcommit_m
 
 case $action in
 up)
+    if [ ! -e "$state" ] && ! ip link show "$bridge" > /dev/null 2>&1 && iptables-save 2>/dev/null | grep -q KUBE-; then
+        echo "Another Kubernetes has its rules on this machine (iptables-save | grep KUBE-). Use that one: set KUBECONFIG." >&2
+        exit 1
+    fi
     modprobe -q br_netfilter overlay 2>/dev/null || true # built into the kernel, or loaded already
     if [ ! -e "$state" ]; then
         # shellcheck disable=SC2086 # a list of names
@@ -35,11 +39,14 @@ up)
     ;;
 down)
     if ip link show "$bridge" > /dev/null 2>&1; then ip link del "$bridge"; fi
+    # Kubernetes' rules are ours, because "up" starts beside no other. Of CNI's, which others use too, ours are those of the chains
+    # whose rules name our network; what all networks share goes with the last of them. Every other rule is loaded as it was.
     for command in iptables ip6tables; do
-        if "$command-save" 2>/dev/null | grep -qE 'KUBE-|CNI-'; then
-            # Chains and rules of Kubernetes and CNI bear their names; every other rule is loaded as it was.
-            "$command-save" | grep -vE 'KUBE-|CNI-' | "$command-restore"
-        fi
+        ours=$("$command-save" 2>/dev/null | grep -F thinkube-chroma | grep -oE 'CNI-(DN-|SN-)?[0-9a-f]{20,}' | sort -u | tr '\n' '|')
+        "$command-save" 2>/dev/null | grep -E "KUBE-|CNI-" > /dev/null || continue
+        rest=$("$command-save" | grep -vE "KUBE-|${ours}thinkube-chroma")
+        printf '%s\n' "$rest" | grep -qE 'CNI-DN-' || rest=$(printf '%s\n' "$rest" | grep -v CNI-HOSTPORT-)
+        printf '%s\n' "$rest" | "$command-restore"
     done
     if [ -e "$state" ]; then
         sysctl -q -e -p "$state"

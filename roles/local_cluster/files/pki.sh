@@ -33,6 +33,7 @@ for client in "$@"; do
     user=${rest%%/*} group=${rest#*/}
     sign "$file" "${group:+/O=$group}/CN=$user" extendedKeyUsage=clientAuth
 done
+echo "$domain" > domain
 key service-account
 openssl ec -in service-account.key -pubout -out service-account.pub 2>/dev/null
 rm -rf "$target"

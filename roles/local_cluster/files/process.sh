@@ -11,6 +11,13 @@ case $action in
 start)
     program=$1
     shift
+    if pid=$(cat "$pidfile" 2>/dev/null) && ! start-stop-daemon --status --pidfile "$pidfile" --exec "$program"; then
+        # The same component, built or installed anew since: the old one goes. Any other program only got its number.
+        case $(readlink "/proc/$pid/exe" || true) in
+        */tools-*/bin/kubernetes* | "$program (deleted)")
+            start-stop-daemon --stop --quiet --oknodo --pidfile "$pidfile" --retry TERM/20/KILL/5 ;;
+        esac
+    fi
     if start-stop-daemon --start --background --make-pidfile --pidfile "$pidfile" --output "$logs/$name.log" --exec "$program" -- "$@"; then
         # One that dies at once (a port taken, a wrong flag) is reported here and not as a time-out later.
         sleep 0.3

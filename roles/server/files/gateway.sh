@@ -134,7 +134,11 @@ write_map "$map"
 nginx -e stderr -p "$work/" -c "$work/nginx.conf" &
 nginx=$!
 trap 'kill -QUIT "$nginx"' TERM INT # QUIT: requests in flight are answered first
-watch "$map" &
+# Without its watcher a gateway would accept a revoked token for ever: it ends, and is started anew.
+(
+    trap 'kill -QUIT "$nginx"' EXIT
+    watch "$map"
+) &
 watcher=$!
 
 wait "$nginx"

@@ -145,13 +145,17 @@ def test_looking_at_a_playbook_starts_no_cluster(local: Sandbox, option: str) ->
     assert playbooks_of(local) == ["site.yaml"]
 
 
-def test_a_kubeconfig_that_answers_is_used_and_one_that_does_not_is_an_error(local: Sandbox) -> None:
+def answer_for_the_cluster(local: Sandbox) -> None:
     stand_in = next(local.cache.glob("venv-*")) / "bin" / "python"
     real = stand_in.readlink()
     stand_in.unlink()
     # Only the question to the API server is answered for it; everything else is Python's.
     stand_in.write_text(f'#!/bin/sh\n[ "$1" = - ] && exit "$CLUSTER_ANSWERS"\nexec {real} "$@"\n')
     stand_in.chmod(0o755)
+
+
+def test_a_kubeconfig_that_answers_is_used_and_one_that_does_not_is_an_error(local: Sandbox) -> None:
+    answer_for_the_cluster(local)
     done = local.run(TK_ANSIBLE, "--local", "site.yaml", KUBECONFIG="/some/config", CLUSTER_ANSWERS="1")
     assert (done.returncode, local.calls) == (2, [])
     assert "/some/config" in done.stderr
@@ -176,3 +180,19 @@ def test_it_starts_from_any_directory_and_without_a_home_variable(local: Sandbox
     )
     assert done.returncode == 0, done.stderr
     assert playbooks_of(local) == ["01_local_cluster.yaml"]
+
+
+def test_the_password_of_another_cluster_is_not_kept_with_the_local_one(local: Sandbox) -> None:
+    answer_for_the_cluster(local)
+    other = {"KUBECONFIG": str(local.home / "other"), "CLUSTER_ANSWERS": "0"}
+    local.run(TK_ANSIBLE, "--local", "site.yaml")
+    local.run(TK_ANSIBLE, "--local", "site.yaml", **other)
+    local.run(TK_ANSIBLE, "--local", "site.yaml", **other)
+    ours, others, again = (call["environment"]["ADMIN_PASSWORD"] for call in local.calls if "site.yaml" in call["arguments"])
+    assert ours != others == again
+    assert [path.name for path in (local.cache / "cluster").iterdir()] == ["admin-password"]
+
+
+def test_this_machine_is_not_reached_through_a_proxy(local: Sandbox) -> None:
+    local.run(TK_ANSIBLE, "--local", "site.yaml", NO_PROXY="intranet")
+    assert local.calls[-1]["environment"]["no_proxy"] == "intranet,127.0.0.1,localhost,.thinkube.test"
