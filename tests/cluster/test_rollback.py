@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from .conftest import COLLECTIONS, PREFIX, TOKEN, Playbooks, Release, create, get, kubectl, until
+from .conftest import COLLECTIONS, OURS, PREFIX, TOKEN, Playbooks, Release, create, get, kubectl, until
 
 RELEASE = Release(f"{PREFIX}-interrupted")
 KEPT = {"PersistentVolumeClaim/chroma-data-pvc", "Secret/chroma-auth"}
@@ -28,21 +28,32 @@ def test_a_deployment_that_was_killed_is_completed_by_the_next(deployed: Release
     assert playbooks.succeed("10_deploy", deployed).changed == 0
 
 
-def test_a_pod_that_cannot_start_is_removed_even_when_the_removal_is_killed(deployed: Release, playbooks: Playbooks) -> None:
-    kubectl("set", "image", "statefulset/chroma", "chroma=127.0.0.1:5000/library/chroma:absent", f"--namespace={deployed.name}")
+def break_pod(release: Release) -> None:
+    """Let the pod wait for an image that does not exist."""
+    kubectl("set", "image", "statefulset/chroma", "chroma=127.0.0.1:5000/library/chroma:absent", f"--namespace={release.name}")
 
     def pull_fails() -> bool:
-        states = deployed.get("pod", "chroma-0").get("status", {}).get("containerStatuses", [])
+        states = release.get("pod", "chroma-0").get("status", {}).get("containerStatuses", [])
         return any("Pull" in each["state"].get("waiting", {}).get("reason", "") for each in states)
 
     until(pull_fails, "an image that cannot be pulled")
+
+
+def test_a_pod_that_cannot_start_is_mended_by_the_next_deployment(deployed: Release, playbooks: Playbooks) -> None:
+    break_pod(deployed)
+    playbooks.succeed("10_deploy", deployed)
+    assert deployed.curl(COLLECTIONS, TOKEN) == 200
+
+
+def test_a_pod_that_cannot_start_is_removed_even_when_the_removal_is_killed(deployed: Release, playbooks: Playbooks) -> None:
+    break_pod(deployed)
     before = deployed.versions()
     done = playbooks.succeed("19_rollback", deployed, "--check", "--diff")
     assert "would remove StatefulSet chroma" in done.words
     assert deployed.versions() == before
     playbooks.kill(lambda: not deployed.get("ingress", "chroma-ingress"), "19_rollback", deployed)
     playbooks.succeed("19_rollback", deployed, remove_data="false")
-    assert deployed.names(f"{','.join(['pods', 'statefulsets', 'services', 'ingresses', 'secrets', 'networkpolicies'])},pvc") == KEPT
+    assert deployed.names(f"pods,{OURS.replace('configmaps,', '')}") == KEPT
     assert deployed.names("configmaps") == {"ConfigMap/kube-root-ca.crt"}
 
 
