@@ -104,8 +104,9 @@ def ensure_no_records(
 
     Raises:
         ChromaError: ``invalid_value`` where no condition is given: an empty filter would match everything.
+            An empty list of ids is a condition, which nothing meets.
     """
-    if not (ids or where or where_document):
+    if ids is None and not where and not where_document:
         hint = "Give ids, where or where_document; to delete everything, delete the collection."
         raise ChromaError("invalid_value", f"Nothing says which records of collection {name} to delete.", hint)
     collection = client.get_collection(name)
@@ -304,4 +305,4 @@ def _cut(records: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unique(ids: Sequence[str] | None) -> list[str] | None:
-    return list(dict.fromkeys(ids)) if ids else None
+    return None if ids is None else list(dict.fromkeys(ids))

@@ -59,7 +59,7 @@ options:
         description: Where the content comes from. Left as it is where it is not set.
         type: str
   ids:
-    description: Identifiers of the records to delete.
+    description: Identifiers of the records to delete. An empty list is a condition too, which no record meets.
     type: list
     elements: str
   where:

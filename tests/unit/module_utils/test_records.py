@@ -200,12 +200,19 @@ def test_delete_of_what_is_absent_changes_nothing(recorded, version):
     assert server.changes() == gone.changes() == []
 
 
-@pytest.mark.parametrize("conditions", [{}, {"where": {}}, {"ids": []}, {"where_document": {}}])
+@pytest.mark.parametrize("conditions", [{}, {"where": {}}, {"where": {}, "where_document": {}}])
 def test_delete_without_a_condition_is_refused(recorded, conditions):
     server = recorded("1.5.9")
     with pytest.raises(ChromaError) as failed:
         ensure_no_records(server.client(), "books", **conditions)
     assert (failed.value.code, server.sent) == ("invalid_value", [])
+
+
+@pytest.mark.parametrize("conditions", [{}, {"where": {"page": 1}}, {"where_document": {"$contains": "a"}}])
+def test_no_ids_are_no_records_whatever_else_is_asked_for(recorded, conditions):
+    server = recorded("1.5.9", "collection_filled", "records_found", "records_left", "delete")
+    result = ensure_no_records(server.client(), "books", ids=[], **conditions)
+    assert (result["changed"], result["deleted"], server.changes()) == (False, [], [])
 
 
 def test_records_that_stay_are_an_error(recorded):
