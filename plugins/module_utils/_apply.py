@@ -76,8 +76,15 @@ def ensure_release(session: Session, release: Release, check_mode: bool) -> dict
         check_mode: plan only.
 
     Raises:
-        ChromaError: those of the Secrets, of the objects and of the wait.
+        ChromaError: ``secret_refused``, and those of the Secrets, of the objects and of the wait.
     """
+    for each in release.objects:
+        if each["kind"] == "Secret":
+            raise ChromaError(
+                "secret_refused",
+                f"Secret {each['metadata']['name']} is among the objects, and Ansible logs what a module is given.",
+                "Name it in option secrets, or create it with kubectl.",
+            )
     plan = ensure_secrets(session, release.secrets, check_mode) if release.secrets else None
     applied = apply_objects(session, release.objects, release.absent, release.namespace, check_mode)
     if release.wait_for and not check_mode:
@@ -176,12 +183,6 @@ def pod_troubles(pod: Object) -> list[str]:
         if ended:
             troubles.append(f"{name}/{container['name']} ended before: {ended.get('reason', '')}, exit code {ended.get('exitCode')}")
     return troubles
-
-
-def secret_values(objects: Sequence[Object]) -> set[str]:
-    """Return every value of the Secrets among objects, so that no report of the module's arguments shows one."""
-    parts = [each.get(part) or {} for each in objects if each.get("kind") == "Secret" for part in ("data", "stringData")]
-    return {str(value) for part in parts for value in part.values()}
 
 
 def essence(item: Object) -> Object:

@@ -17,7 +17,9 @@ description:
   - No token is in any result or difference.
 options:
   objects:
-    description: Whole objects, in the order in which they are applied. Fields that they do not name stay as they are.
+    description:
+      - Whole objects, in the order in which they are applied. Fields that they do not name stay as they are.
+      - A Secret is refused, because Ansible logs what a module is given; O(secrets) makes those of a release.
     type: list
     elements: dict
     default: []
@@ -162,7 +164,7 @@ code:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._apply import Release, ensure_release, secret_values
+from ansible_collections.thinkube.chroma.plugins.module_utils._apply import Release, ensure_release
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._kube import cluster_argument_spec, open_session
 from ansible_collections.thinkube.chroma.plugins.module_utils._secrets import Application, Wanted
@@ -196,7 +198,6 @@ def main() -> None:
         supports_check_mode=True,
     )
     params, secrets = module.params, module.params["secrets"]
-    module.no_log_values.update(secret_values(params["objects"]))
     wanted = secrets and Wanted(
         namespace=params["namespace"],
         namespace_labels={key: str(value) for key, value in secrets["namespace_labels"].items()},
