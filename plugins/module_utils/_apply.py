@@ -15,10 +15,12 @@ from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._kube import (
+    ADOPTED,
     FIELD_MANAGER,
     RESOURCES,
     Object,
     Session,
+    is_adopted,
     is_ours,
     object_path,
     wait_until,
@@ -117,7 +119,7 @@ def apply_objects(
     """
     applied = [_apply(session, each, namespace, check_mode) for each in objects]
     for each in absent:
-        found = session.get(_known(each["kind"]), each["name"], namespace)
+        found = _find(session, _known(each["kind"]), each["name"], namespace)
         if found and is_ours(found):
             if not check_mode:
                 session.delete(each["kind"], each["name"], namespace, uid=found["metadata"]["uid"])
@@ -196,10 +198,29 @@ def essence(item: Object) -> Object:
     return reduced
 
 
+def _find(session: Session, kind: str, name: str, namespace: str) -> Object | None:
+    try:
+        return session.get(kind, name, namespace)
+    except ChromaError as error:
+        # Who may not even see this kind never made one, and a server says so also of kinds that it does not know; preflight warns.
+        if error.code == "forbidden":
+            return None
+        raise
+
+
+def _keep_adoption(wanted: Object, before: Object | None) -> Object:
+    """Mark a claim that others made: its data are not ours to delete, whatever its labels say from now on."""
+    if wanted["kind"] != "PersistentVolumeClaim" or before is None or (is_ours(before) and not is_adopted(before)):
+        return wanted
+    annotations = {**(wanted["metadata"].get("annotations") or {}), ADOPTED: "true"}
+    return {**wanted, "metadata": {**wanted["metadata"], "annotations": annotations}}
+
+
 def _apply(session: Session, wanted: Object, namespace: str, check_mode: bool) -> Applied:
     kind, name = _known(wanted["kind"]), wanted["metadata"]["name"]
     where = wanted["metadata"].get("namespace", namespace) if RESOURCES[kind][2] else ""
     before = session.get(kind, name, where)
+    wanted = _keep_adoption(wanted, before)
     query = {"fieldManager": FIELD_MANAGER, "force": "true", **({"dryRun": "All"} if check_mode else {})}
     try:
         after = session.request("PATCH", object_path(kind, where, name), wanted, query, "application/apply-patch+yaml") or {}

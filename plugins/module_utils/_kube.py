@@ -26,6 +26,10 @@ FIELD_MANAGER = "thinkube-chroma"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 OWNER = "thinkube.chroma"
 CREATED = "thinkube.chroma/created"
+# What was there before this collection, and would be lost for good: a removal keeps it.
+ADOPTED = "thinkube.chroma/adopted"
+# The release that had a claim's data last.
+VERSION = "thinkube.chroma/version"
 
 # kind: (API root, plural, lives in a namespace)
 RESOURCES: dict[str, tuple[str, str, bool]] = {
@@ -251,6 +255,11 @@ def object_path(kind: str, namespace: str = "", name: str = "") -> str:
 def is_ours(item: Object) -> bool:
     """Tell whether an object carries this collection's managed-by label."""
     return bool((item["metadata"].get("labels") or {}).get(MANAGED_BY) == OWNER)
+
+
+def is_adopted(item: Object) -> bool:
+    """Tell whether an object was there before this collection, and holds what would be lost with it."""
+    return (item["metadata"].get("annotations") or {}).get(ADOPTED) == "true"
 
 
 def wait_until(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
+from ansible_collections.thinkube.chroma.plugins.module_utils._kube import MANAGED_BY, OWNER
 
 # The oldest release on which this collection is tested; 0.4 has no /api/v2, which the probes ask for.
 OLDEST_VERSION = (0, 5, 23)
@@ -29,6 +31,11 @@ PREFIX = "chroma_"
 EXPOSURES = ("ingress", "gateway")
 SCOPES = ("read", "write")
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+# The longest that the gateway's map of tokens takes.
+LONGEST_TOKEN = 1024
+# What role server sets itself; Kubernetes refuses a variable that is given twice.
+OWN_ENVIRONMENT = ("ANONYMIZED_TELEMETRY", "IS_PERSISTENT", "PERSIST_DIRECTORY")
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0", "")
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _DNS_LABEL = re.compile(rf"{_LABEL}\Z")
@@ -37,6 +44,11 @@ _TOKEN = re.compile(r"[!#-&(-\[\]-_a-~]+\Z")
 _APPLICATION = re.compile(r"[a-z][a-z0-9-]{0,62}\Z")
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)([-+.][0-9A-Za-z.+-]*)?\Z")
 _BODY_SIZE = re.compile(r"\d+[kKmMgG]?\Z")
+_ENVIRONMENT = re.compile(r"[A-Za-z_.-][A-Za-z0-9_.-]*\Z")
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
+_LABEL_TEXT = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+_LABEL_KEY = re.compile(rf"((?=[^/]{{1,253}}/){_LABEL}(\.{_LABEL})*/)?{_LABEL_TEXT}\Z")
+_LABEL_VALUE = re.compile(rf"({_LABEL_TEXT})?\Z")
 _IMAGE = re.compile(
     r"(?P<name>[a-z0-9.:-]+(?:/[a-z0-9._-]+)*)(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?\Z"
 )
@@ -107,10 +119,19 @@ def check_settings(settings: dict[str, Any], admin_password: str, defined: Itera
             problems += rule(name, value)
         elif not incomplete:
             problems.append(Problem(name, "a value", "nothing", f"Set {name}, or leave it out for its default."))
+    for name, rule in OPTIONAL_RULES.items():
+        if not _is_empty(settings.get(name)):
+            problems += rule(name, settings[name])
     problems += _resources(settings, "chroma_resources")
     problems += _resources(settings, "chroma_gateway_resources")
     problems += _images(settings)
+    problems += _copy_of_itself(settings)
     return problems
+
+
+def is_true(value: Any) -> bool:
+    """Tell whether a setting is true, also as text from ``-e``."""
+    return str(value).lower() in _TRUE
 
 
 def parse_quantity(value: Any) -> Decimal | None:
@@ -170,16 +191,12 @@ def _missing(settings: dict[str, Any], admin_password: str) -> list[Problem]:
 
 
 def _token(admin_password: str) -> list[Problem]:
-    if not admin_password or _TOKEN.match(admin_password):
-        return []
-    return [
-        Problem(
-            "ADMIN_PASSWORD",
-            "printable ASCII characters without spaces, quotes, backquotes and backslashes",
-            "another character",
-            "It travels in an HTTP header; choose another one.",
-        )
-    ]
+    if admin_password and not _TOKEN.match(admin_password):
+        expected = "printable ASCII characters without spaces, quotes, backquotes and backslashes"
+        return [Problem("ADMIN_PASSWORD", expected, "another character", "It travels in an HTTP header; choose another one.")]
+    if len(admin_password) > LONGEST_TOKEN:
+        return [Problem("ADMIN_PASSWORD", f"at most {LONGEST_TOKEN} characters", f"{len(admin_password)}", "Choose a shorter one.")]
+    return []
 
 
 def _misspelt(defined: Iterable[str], known: Iterable[str]) -> list[Problem]:
@@ -256,6 +273,60 @@ def _application(name: str, value: Any) -> list[Problem]:
     return [Problem(name, "{name: lower-case letters, digits and hyphens, scope: read or write}", repr(value))]
 
 
+def _boolean(name: str, value: Any) -> list[Problem]:
+    return [] if str(value).lower() in (*_TRUE, *_FALSE) else [Problem(name, "true or false", repr(value))]
+
+
+def _namespaces(name: str, value: Any) -> list[Problem]:
+    if isinstance(value, list) and value and all(isinstance(each, str) and _DNS_LABEL.match(each) for each in value):
+        return []
+    return [Problem(name, "a list of one or more namespaces", repr(value), "On the command line, write it as JSON.")]
+
+
+def _labels(name: str, value: Any) -> list[Problem]:
+    if not isinstance(value, dict) or value.get(MANAGED_BY) != OWNER:
+        return [Problem(name, f"labels, {MANAGED_BY}: {OWNER} among them", repr(value), "Without it, no removal finds what was installed.")]
+    if "app" in value:
+        return [Problem(f"{name}.app", "no such label", repr(value["app"]), "The Services choose the pod by it.")]
+    return [
+        Problem(f"{name}.{key}", "a label and its value, both text", repr(text), "Put numbers and booleans in quotes.")
+        for key, text in value.items()
+        if not (_LABEL_KEY.match(str(key)) and isinstance(text, str) and _LABEL_VALUE.match(text))
+    ]
+
+
+def _environment(name: str, value: Any) -> list[Problem]:
+    if not isinstance(value, list):
+        return [Problem(name, "a list of {name: …, value: …}", repr(value))]
+    problems, taken = [], set(OWN_ENVIRONMENT)
+    for each in value:
+        # A value may be a secret: none is repeated.
+        variable = str(each.get("name", "")) if isinstance(each, dict) else ""
+        valued = isinstance(each, dict) and (isinstance(each.get("value"), str) or isinstance(each.get("valueFrom"), dict))
+        if not (_ENVIRONMENT.match(variable) and valued and set(each) <= {"name", "value", "valueFrom"} and len(each) == 2):
+            expected = "{name: …, value: text} or {name: …, valueFrom: {…}}"
+            seen = f"something else for {variable or 'one of them'}"
+            problems.append(Problem(name, expected, seen, "Put numbers and booleans in quotes."))
+        elif variable in taken:
+            problems.append(Problem(name, "each variable once", f"{variable} again", f"{', '.join(OWN_ENVIRONMENT)} are set already."))
+        taken.add(variable)
+    return problems
+
+
+def _pull_secrets(name: str, value: Any) -> list[Problem]:
+    def known(each: Any) -> bool:
+        return isinstance(each, dict) and set(each) == {"name"} and bool(_DNS_NAME.match(str(each["name"])))
+
+    return [] if isinstance(value, list) and all(map(known, value)) else [Problem(name, "a list of {name: …}", repr(value))]
+
+
+def _file(name: str, value: Any) -> list[Problem]:
+    if os.path.isfile(os.path.expanduser(os.path.expandvars(str(value)))):
+        return []
+    hint = "It must be on the host where the play runs; the system's authorities are asked where it is empty."
+    return [Problem(name, "a file with certificates of authorities", f"{value!r}, which is none", hint)]
+
+
 def _absolute_path(name: str, value: Any) -> list[Problem]:
     return [] if str(value).startswith("/") else [Problem(name, "an absolute path", repr(value))]
 
@@ -301,6 +372,18 @@ RULES: dict[str, Callable[[str, Any], list[Problem]]] = {
     "chroma_ingress": _NAME_RULE,
     "chroma_route": _NAME_RULE,
     "chroma_discovery_config": _NAME_RULE,
+    "chroma_labels": _labels,
+    "chroma_network_policy_namespaces": _namespaces,
+}
+
+# Those of settings that may be empty.
+OPTIONAL_RULES: dict[str, Callable[[str, Any], list[Problem]]] = {
+    "chroma_adopt": _boolean,
+    "chroma_allow_latest": _boolean,
+    "chroma_ca_path": _file,
+    "chroma_extra_env": _environment,
+    "chroma_image_pull_secrets": _pull_secrets,
+    "chroma_priority_class": _NAME_RULE,
 }
 
 
@@ -330,7 +413,7 @@ def _resources(settings: dict[str, Any], name: str) -> list[Problem]:
 
 
 def _images(settings: dict[str, Any]) -> list[Problem]:
-    allow_latest = str(settings.get("chroma_allow_latest", False)).lower() in ("true", "yes", "1")
+    allow_latest = is_true(settings.get("chroma_allow_latest"))
     problems = []
     for name in ("chroma_image", "chroma_gateway_image"):
         value = settings.get(name)
@@ -366,3 +449,11 @@ def _tag_against_version(image: Image, version: Any) -> list[Problem]:
             f"Set chroma_version: {release}, which also chooses that image; releases are started in different ways.",
         )
     ]
+
+
+def _copy_of_itself(settings: dict[str, Any]) -> list[Problem]:
+    source = (settings.get("chroma_tls_source_namespace"), settings.get("chroma_tls_source_secret"))
+    if not all(source) or source != (settings.get("chroma_namespace"), settings.get("chroma_tls_secret")):
+        return []
+    hint = "A removal would delete the certificate itself: give the copy another name."
+    return [Problem("chroma_tls_secret", "another Secret than the one that is copied", repr(source[1]), hint)]

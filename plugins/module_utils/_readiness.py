@@ -6,16 +6,26 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from ansible_collections.thinkube.chroma.plugins.module_utils._certificate import read_certificate
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
-from ansible_collections.thinkube.chroma.plugins.module_utils._kube import RESOURCES, Object, Session
+from ansible_collections.thinkube.chroma.plugins.module_utils._installed import (
+    EXPOSURES,
+    OBJECTS,
+    Check,
+    check_claim,
+    check_data_version,
+    check_owner,
+    check_statefulset,
+    unverified,
+)
+from ansible_collections.thinkube.chroma.plugins.module_utils._kube import RESOURCES, Object, Session, is_ours
 from ansible_collections.thinkube.chroma.plugins.module_utils._preflight import Image, parse_image, parse_quantity
 from ansible_collections.thinkube.chroma.plugins.module_utils._registry import Presence, find_image
 
@@ -31,35 +41,6 @@ NEEDED_RIGHTS: dict[str, tuple[str, ...]] = {
     "Service": ("get", "create", "patch"),
     "StatefulSet": ("get", "create", "patch"),
 }
-EXPOSURE_KIND = {"ingress": "Ingress", "gateway": "HTTPRoute"}
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at.
-
-    Attributes:
-        name: what was looked at.
-        ok: False stops the installation.
-        expected: what it must be.
-        seen: what it is.
-        hint: what to do where it is not ok.
-        warning: True where it could not be verified, and may be wrong.
-    """
-
-    name: str
-    ok: bool
-    expected: str
-    seen: str
-    hint: str = ""
-    warning: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.name}: expected {self.expected}, seen {self.seen}.{' ' + self.hint if self.hint else ''}"
-
-    def as_result(self) -> dict[str, Any]:
-        """Return the check as plain values."""
-        return asdict(self)
 
 
 @dataclass
@@ -104,27 +85,33 @@ def check_cluster(session: Session, settings: dict[str, Any], ask_registry: Call
     checks = [check_version(session.request("GET", "/version") or {})]
     checks += _check_rights(rights, settings)
     checks += _check_namespace(session, rights, namespace)
-    checks += _check_storage_class(session, rights, settings["chroma_storage_class"])
+    storage_class = None
+    if rights.may("get", "StorageClass", ""):
+        storage_class = session.get("StorageClass", settings["chroma_storage_class"])
+    checks.append(_check_storage_class(session, rights, storage_class, settings["chroma_storage_class"]))
     checks += _check_exposure(session, rights, settings)
     checks += _check_certificate(session, rights, settings)
-    installed = None
-    if rights.may("get", "PersistentVolumeClaim", namespace):
-        claim = session.get("PersistentVolumeClaim", settings["chroma_pvc"], namespace)
-        checks.append(check_capacity_of_claim(claim, settings["chroma_pvc"], settings["chroma_capacity"]))
-    if rights.may("get", "StatefulSet", namespace):
-        installed = session.get("StatefulSet", settings["chroma_statefulset"], namespace)
+    found = _installed(session, rights, settings)
+    claim, statefulset = found.get("chroma_pvc"), found.get("chroma_statefulset")
+    checks += [
+        check_owner(found.values(), settings),
+        check_claim(claim, storage_class, settings),
+        check_statefulset(statefulset, settings),
+        check_data_version(claim, statefulset, settings),
+    ]
+    checks += _check_former_exposure(session, rights, settings)
     nodes = session.items("Node") if rights.may("list", "Node", "") else []
     always = settings.get("chroma_image_pull_policy") == "Always"
     for name in ("chroma_image", "chroma_gateway_image"):
         checks.append(check_image(name, str(settings[name]), [] if always else nodes, ask_registry))
     if not nodes:
-        checks.append(_unverified("capacity", "a node with enough free CPU and memory", "no right to list nodes"))
-    elif not (installed or {}).get("status", {}).get("readyReplicas"):
+        checks.append(unverified("capacity", "a node with enough free CPU and memory", "no right to list nodes"))
+    elif not (statefulset or {}).get("status", {}).get("readyReplicas"):
         if rights.may("list", "Pod", ""):
             pods = session.items("Pod", fieldSelector="status.phase!=Succeeded,status.phase!=Failed")
             checks.append(check_free_capacity(nodes, pods, settings))
         else:
-            checks.append(_unverified("capacity", "a node with enough free CPU and memory", "no right to list pods"))
+            checks.append(unverified("capacity", "a node with enough free CPU and memory", "no right to list pods"))
     return checks
 
 
@@ -153,20 +140,16 @@ def check_version(version: Object) -> Check:
     )
 
 
-def check_capacity_of_claim(claim: Object | None, name: str, wanted: str) -> Check:
-    """Refuse to ask for less than an existing claim has: Kubernetes can't shrink a volume."""
-    if claim is None:
-        return Check(f"PersistentVolumeClaim {name}", True, f"absent or at most {wanted}", "absent")
-    current = claim["spec"]["resources"]["requests"]["storage"]
-    have, want = parse_quantity(current), parse_quantity(wanted)
-    ok = have is None or want is None or have <= want
-    hint = "" if ok else f"A volume can't shrink: set chroma_capacity: {current} or more."
-    return Check(f"PersistentVolumeClaim {name}", ok, f"absent or at most {wanted}", current, hint)
+def check_tls_secret(secret: Object | None, namespace: str, name: str, now: float, host: str = "") -> Check:
+    """Look at a certificate Secret: both keys, and a certificate that is valid.
 
-
-def check_tls_secret(secret: Object | None, namespace: str, name: str, now: float) -> Check:
-    """Look at a certificate Secret: both keys, and a certificate that is valid at ``now`` (seconds since the epoch)."""
-    title, expected = f"certificate Secret {namespace}/{name}", "tls.crt and tls.key, valid today"
+    Args:
+        secret: the Secret; None where absent.
+        namespace, name: where it is, or should be.
+        now: seconds since the epoch.
+        host: the host name that it must be valid for; empty for any.
+    """
+    title, expected = f"certificate Secret {namespace}/{name}", f"tls.crt and tls.key, valid today{' for ' + host if host else ''}"
     if secret is None:
         return Check(
             title, False, expected, "absent", "Let the platform issue it, or set chroma_tls_source_secret and chroma_tls_source_namespace."
@@ -176,34 +159,17 @@ def check_tls_secret(secret: Object | None, namespace: str, name: str, now: floa
     if lacking:
         return Check(title, False, expected, f"without {' and '.join(lacking)}", "It must be of type kubernetes.io/tls.")
     try:
-        end = certificate_end(base64.b64decode(data["tls.crt"]))
+        certificate = read_certificate(base64.b64decode(data["tls.crt"]))
     except ValueError as error:
         return Check(title, False, expected, str(error), "tls.crt must be a certificate in PEM form.")
-    day = datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%d")
-    if end <= now:
+    day = datetime.fromtimestamp(certificate.end, UTC).strftime("%Y-%m-%d")
+    if host and not certificate.covers(host):
+        names = ", ".join(certificate.names) or "no host name"
+        hint = "Choose a chroma_hostname that it covers, or name another one: chroma_tls_source_secret, chroma_tls_source_namespace."
+        return Check(title, False, expected, f"for {names}", hint)
+    if certificate.end <= now:
         return Check(title, False, expected, f"expired on {day}", "Renew it.")
     return Check(title, True, expected, f"valid until {day}")
-
-
-def certificate_end(pem: bytes) -> float:
-    """Return when the first certificate of a PEM file expires, in seconds since the epoch.
-
-    Format: RFC 5280, 4.1 (the validity is the fourth element of TBSCertificate after the optional version), read here
-    because the cryptography package need not be on the control plane host.
-
-    Raises:
-        ValueError: it holds no certificate.
-    """
-    try:
-        body = pem.split(b"-----BEGIN CERTIFICATE-----")[1].split(b"-----END CERTIFICATE-----")[0]
-        certificate = _elements(base64.b64decode(b"".join(body.split()), validate=True))[0][1]
-        fields = _elements(_elements(certificate)[0][1])
-        skipped = 1 if fields[0][0] == 0xA0 else 0
-        tag, value = _elements(fields[skipped + 3][1])[1]
-        moment = datetime.strptime(value.decode("ascii"), "%y%m%d%H%M%SZ" if tag == 0x17 else "%Y%m%d%H%M%SZ")
-    except (IndexError, ValueError, binascii.Error) as error:
-        raise ValueError("no readable certificate") from error
-    return moment.replace(tzinfo=UTC).timestamp()
 
 
 def check_image(name: str, reference: str, nodes: list[Object], ask_registry: Callable[[Image], Presence]) -> Check:
@@ -216,7 +182,7 @@ def check_image(name: str, reference: str, nodes: list[Object], ask_registry: Ca
         return Check(title, True, "can be pulled", "on a node already")
     found = ask_registry(image)
     if found.present is None:
-        return _unverified(title, "can be pulled", found.seen)
+        return unverified(title, "can be pulled", found.seen)
     hint = "" if found.present else f"Push the image to that registry, or set harbor_registry or {name} to where one is."
     return Check(title, found.present, "can be pulled", found.seen, hint)
 
@@ -264,7 +230,7 @@ def check_free_capacity(nodes: list[Object], pods: list[Object], settings: dict[
 def _check_rights(rights: _Rights, settings: dict[str, Any]) -> list[Check]:
     namespace = settings["chroma_namespace"]
     needed = [(verb, kind, namespace) for kind, verbs in NEEDED_RIGHTS.items() for verb in verbs]
-    needed += [(verb, EXPOSURE_KIND[settings["chroma_exposure"]], namespace) for verb in ("get", "create", "patch")]
+    needed += [(verb, EXPOSURES[settings["chroma_exposure"]][1], namespace) for verb in ("get", "create", "patch")]
     needed += [(verb, "Namespace", "") for verb in ("get", "create", "patch")]
     needed.append(("get", "Secret", settings["chroma_tls_source_namespace"]))
     missing: dict[str, list[str]] = {}
@@ -284,26 +250,19 @@ def _check_namespace(session: Session, rights: _Rights, namespace: str) -> list[
     return [Check(f"Namespace {namespace}", ok, "absent or Active", phase, "" if ok else "It is being deleted; wait until it is gone.")]
 
 
-def _check_storage_class(session: Session, rights: _Rights, name: str) -> list[Check]:
+def _check_storage_class(session: Session, rights: _Rights, found: Object | None, name: str) -> Check:
     if not rights.may("get", "StorageClass", ""):
-        return [_unverified(f"StorageClass {name}", "present", "no right to get storageclasses")]
-    ok = session.get("StorageClass", name) is not None
-    return [
-        Check(
-            f"StorageClass {name}",
-            ok,
-            "present",
-            "present" if ok else "absent",
-            "" if ok else _others(session, rights, "StorageClass", "chroma_storage_class"),
-        )
-    ]
+        return unverified(f"StorageClass {name}", "present", "no right to get storageclasses")
+    if found:
+        return Check(f"StorageClass {name}", True, "present", "present")
+    return Check(f"StorageClass {name}", False, "present", "absent", _others(session, rights, "StorageClass", "chroma_storage_class"))
 
 
 def _check_exposure(session: Session, rights: _Rights, settings: dict[str, Any]) -> list[Check]:
     if settings["chroma_exposure"] == "ingress":
         name = settings["chroma_ingress_class"]
         if not rights.may("get", "IngressClass", ""):
-            return [_unverified(f"IngressClass {name}", "present", "no right to get ingressclasses")]
+            return [unverified(f"IngressClass {name}", "present", "no right to get ingressclasses")]
         ok = session.get("IngressClass", name) is not None
         hint = (
             ""
@@ -318,7 +277,7 @@ def _check_exposure(session: Session, rights: _Rights, settings: dict[str, Any])
     )
     title, expected = f"Gateway {namespace}/{name}", f"present, with section {section}"
     if not rights.may("get", "Gateway", namespace):
-        return [_unverified(title, expected, f"no right to get gateways in {namespace}")]
+        return [unverified(title, expected, f"no right to get gateways in {namespace}")]
     gateway = session.get("Gateway", name, namespace)
     if gateway is None:
         return [Check(title, False, expected, "absent", "Set gateway_name and gateway_namespace, or chroma_exposure: ingress.")]
@@ -331,31 +290,41 @@ def _check_certificate(session: Session, rights: _Rights, settings: dict[str, An
     namespace, name = settings["chroma_tls_source_namespace"], settings["chroma_tls_source_secret"]
     if not rights.may("get", "Secret", namespace):
         return []
-    return [check_tls_secret(session.get("Secret", name, namespace), namespace, name, time.time())]
+    # A Gateway shows a certificate of its own.
+    host = settings["chroma_hostname"] if settings["chroma_exposure"] == "ingress" else ""
+    return [check_tls_secret(session.get("Secret", name, namespace), namespace, name, time.time(), host)]
+
+
+def _installed(session: Session, rights: _Rights, settings: dict[str, Any]) -> dict[str, Object]:
+    """Return the objects with the names of ours that are there, by the setting with their name."""
+    namespace = settings["chroma_namespace"]
+    found = {
+        setting: session.get(kind, settings[setting], namespace)
+        for setting, kind in [*OBJECTS.items(), EXPOSURES[settings["chroma_exposure"]]]
+        if rights.may("get", kind, namespace)
+    }
+    return {setting: item for setting, item in found.items() if item}
+
+
+def _check_former_exposure(session: Session, rights: _Rights, settings: dict[str, Any]) -> list[Check]:
+    """Look for the way in that was chosen before: an installation closes it."""
+    setting, kind = next(entry for exposure, entry in EXPOSURES.items() if exposure != settings["chroma_exposure"])
+    name, namespace, (root, plural, _namespaced) = settings[setting], settings["chroma_namespace"], RESOURCES[kind]
+    title = f"{kind} {name}"
+    if not rights.may("get", kind, namespace):
+        # The server refuses before it looks whether there is such a kind at all.
+        served = session.request("GET", root, absent_is_none=True)
+        return [unverified(title, "absent, or of others", f"no right to get {plural} in {namespace}")] if served else []
+    former = session.get(kind, name, namespace)
+    if former is None or not is_ours(former) or rights.may("delete", kind, namespace):
+        return []
+    hint = f"It would stay open: have the right granted, or delete it: kubectl delete {plural} {name} -n {namespace}."
+    return [Check(title, False, "absent, or ours to delete", f"not allowed to delete {plural} in {namespace}", hint)]
 
 
 def _others(session: Session, rights: _Rights, kind: str, variable: str) -> str:
     names = [item["metadata"]["name"] for item in session.items(kind)] if rights.may("list", kind, "") else []
     return f"Set {variable} to one that exists{': ' + ', '.join(names) if names else ''}."
-
-
-def _unverified(name: str, expected: str, seen: str) -> Check:
-    return Check(name, True, expected, f"not verifiable ({seen})", warning=True)
-
-
-def _elements(der: bytes) -> list[tuple[int, bytes]]:
-    """Split the content of a DER SEQUENCE into (tag, content)."""
-    found, position = [], 0
-    while position < len(der):
-        tag, length = der[position], der[position + 1]
-        position += 2
-        if length & 0x80:
-            size = length & 0x7F
-            length = int.from_bytes(der[position : position + size], "big")
-            position += size
-        found.append((tag, der[position : position + length]))
-        position += length
-    return found
 
 
 def _is_schedulable(node: Object) -> bool:

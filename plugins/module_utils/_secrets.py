@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
-from ansible_collections.thinkube.chroma.plugins.module_utils._kube import CREATED, Object, Session
+from ansible_collections.thinkube.chroma.plugins.module_utils._kube import ADOPTED, CREATED, Object, Session, is_ours
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,11 @@ def _plan_secret(existing: Object | None, wanted: Wanted, name: str, kind: str, 
     before = {key: "present" if key in present else "absent" for key in sorted(values)}
     after = {key: "removed" if values[key] is None else "new value" for key in sorted(values)}
     before |= {key: value for key, value in (existing["metadata"].get("labels") or {}).items() if key in labels}
-    return Change("patch", "Secret", name, {"metadata": {"labels": labels}, "data": values}, before, {**after, **labels})
+    merged: Object = {"labels": labels}
+    if name == wanted.auth_secret and not is_ours(existing):
+        # Others made it, so its tokens are not ours to delete, whatever its labels say from now on.
+        merged["annotations"] = {ADOPTED: "true"}
+    return Change("patch", "Secret", name, {"metadata": merged, "data": values}, before, {**after, **labels})
 
 
 def _differing(present: dict[str, str] | None, wanted: dict[str, str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ import yaml
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._preflight import (
+    OPTIONAL_RULES,
     PLATFORM_VARIABLES,
     RULES,
     Image,
@@ -20,6 +21,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._preflight import 
     parse_quantity,
     require_settings,
 )
+from ansible_collections.thinkube.chroma.tests.unit.kube_api import OURS
 
 ROLES = Path(__file__).parents[3] / "roles"
 KNOWN = list(yaml.safe_load((ROLES / "chroma/defaults/main.yml").read_text()))
@@ -38,6 +40,8 @@ GOOD = {
     "chroma_route_gateway": "thinkube-gateway",
     "chroma_route_gateway_namespace": "gateway-system",
     "chroma_tls_source_secret": "example-com-tls",
+    "chroma_labels": {**OURS, "app.kubernetes.io/name": "chroma"},
+    "chroma_network_policy_namespaces": ["chroma", "ingress-nginx"],
 }
 
 
@@ -50,7 +54,8 @@ def test_the_defaults_are_accepted():
 
 
 def test_every_rule_is_for_a_variable_that_exists():
-    assert set(RULES) <= {*KNOWN, *PLATFORM_VARIABLES}
+    assert {*RULES, *OPTIONAL_RULES} <= {*KNOWN, *PLATFORM_VARIABLES}
+    assert RULES.keys().isdisjoint(OPTIONAL_RULES)
 
 
 def test_every_setting_with_a_rule_may_not_be_empty():
@@ -131,6 +136,39 @@ def test_every_other_printable_character_is_accepted():
         ({"chroma_version": "1.5"}, "chroma_version", "such as 1.5.9"),
         ({"chroma_version": 1.5}, "chroma_version", "such as 1.5.9"),
         ({"chroma_version": "0.4.24", "chroma_image": "r/chroma:0.4.24"}, "chroma_version", "no /api/v2"),
+        ({"chroma_network_policy_namespaces": "ingress"}, "chroma_network_policy_namespaces", "as JSON"),
+        ({"chroma_network_policy_namespaces": []}, "chroma_network_policy_namespaces", "one or more"),
+        ({"chroma_network_policy_namespaces": ["chroma", "In_gress"]}, "chroma_network_policy_namespaces", "In_gress"),
+        ({"chroma_network_policy_namespaces": [1]}, "chroma_network_policy_namespaces", "namespaces"),
+        ({"chroma_labels": {"team": "a"}}, "chroma_labels", "app.kubernetes.io/managed-by: thinkube.chroma"),
+        ({"chroma_labels": "a=b"}, "chroma_labels", "among them"),
+        ({"chroma_labels": {"app.kubernetes.io/managed-by": "me"}}, "chroma_labels", "no removal finds"),
+        ({"chroma_labels": {**OURS, "app": "db"}}, "chroma_labels.app", "no such label"),
+        ({"chroma_labels": {**OURS, "team": "a b"}}, "chroma_labels.team", "'a b'"),
+        ({"chroma_labels": {**OURS, "team": "a" * 64}}, "chroma_labels.team", "label"),
+        ({"chroma_labels": {**OURS, "cost": 7}}, "chroma_labels.cost", "in quotes"),
+        ({"chroma_labels": {**OURS, "-x/y": "a"}}, "chroma_labels.-x/y", "label"),
+        ({"chroma_labels": {**OURS, "x/y/z": "a"}}, "chroma_labels.x/y/z", "label"),
+        ({"chroma_extra_env": "A=1"}, "chroma_extra_env", "a list"),
+        ({"chroma_extra_env": ["A=1"]}, "chroma_extra_env", "one of them"),
+        ({"chroma_extra_env": [{"name": "A"}]}, "chroma_extra_env", "valueFrom"),
+        ({"chroma_extra_env": [{"name": "A", "value": 1}]}, "chroma_extra_env", "in quotes"),
+        ({"chroma_extra_env": [{"name": "1A", "value": "1"}]}, "chroma_extra_env", "1A"),
+        ({"chroma_extra_env": [{"name": "A", "value": "1", "valueFrom": {}}]}, "chroma_extra_env", "valueFrom"),
+        ({"chroma_extra_env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}, "chroma_extra_env", "A again"),
+        ({"chroma_extra_env": [{"name": "IS_PERSISTENT", "value": "FALSE"}]}, "chroma_extra_env", "set already"),
+        ({"chroma_image_pull_secrets": ["harbor"]}, "chroma_image_pull_secrets", "{name: …}"),
+        ({"chroma_image_pull_secrets": "harbor"}, "chroma_image_pull_secrets", "{name: …}"),
+        ({"chroma_priority_class": "a b"}, "chroma_priority_class", "DNS name"),
+        ({"chroma_adopt": "perhaps"}, "chroma_adopt", "true or false"),
+        ({"chroma_allow_latest": "perhaps"}, "chroma_allow_latest", "true or false"),
+        ({"chroma_ca_path": "/nowhere/ca.crt"}, "chroma_ca_path", "/nowhere/ca.crt"),
+        ({"chroma_ca_path": "/"}, "chroma_ca_path", "a file"),
+        (
+            {"chroma_tls_source_namespace": "chroma", "chroma_tls_source_secret": "chroma-tls-secret"},
+            "chroma_tls_secret",
+            "delete the certificate itself",
+        ),
         ({"chroma_resources": "small"}, "chroma_resources", "requests"),
         ({"chroma_resources": {"requests": None}}, "chroma_resources", "requests"),
         ({"chroma_resources": {"requests": {"memory": "1GB"}}}, "chroma_resources.requests.memory", "'1GB'"),
@@ -166,6 +204,12 @@ def test_a_bad_value_is_named_with_what_it_must_be(changes, name, word):
         {"chroma_image": "127.0.0.1:5000/chroma@sha256:" + "0" * 64},
         {"chroma_image": "r/chroma:2026-spring"},
         {"chroma_resources": {}},
+        {"chroma_wait_timeout": "600", "chroma_port": "8080", "chroma_run_as_user": "1001"},
+        {"chroma_adopt": "yes", "chroma_allow_latest": False},
+        {"chroma_ca_path": __file__},
+        {"chroma_priority_class": "thinkube-workload", "chroma_image_pull_secrets": [{"name": "harbor"}]},
+        {"chroma_labels": {**OURS, "example.com/cost-center": "7", "team_a": ""}},
+        {"chroma_extra_env": [{"name": "A", "value": ""}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
         {"chroma_resources": {"requests": {"cpu": 1}, "limits": {"cpu": "1000m", "memory": "2e9"}}},
     ],
 )
@@ -180,6 +224,16 @@ def test_an_unusual_good_value_is_accepted(changes):
 def test_a_mistyped_variable_is_named_with_the_nearest(name, hint):
     (problem,) = problems(defined=[*KNOWN, name])
     assert (problem.name, hint in problem.hint) == (name, True)
+
+
+@pytest.mark.parametrize(("length", "names"), [(1, []), (1024, []), (1025, ["ADMIN_PASSWORD"])])
+def test_a_token_is_no_longer_than_the_gateway_takes(length, names):
+    assert [problem.name for problem in problems(password="x" * length)] == names
+
+
+def test_no_value_of_the_environment_is_repeated():
+    (problem,) = problems(chroma_extra_env=[{"name": "KEY", "value": "hush", "extra": "hush"}])
+    assert "hush" not in str(problem)
 
 
 def test_all_problems_come_in_one_error():

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ansible_collections.thinkube.chroma.plugins.module_utils._certificate import Certificate, read_certificate
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
+from ansible_collections.thinkube.chroma.plugins.module_utils._installed import Check, check_data_version
 from ansible_collections.thinkube.chroma.plugins.module_utils._readiness import (
-    Check,
-    certificate_end,
     check_cluster,
     check_free_capacity,
     check_tls_secret,
@@ -23,10 +23,12 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._readiness import 
     report,
 )
 from ansible_collections.thinkube.chroma.plugins.module_utils._registry import Presence
-from ansible_collections.thinkube.chroma.tests.unit.kube_api import serve
+from ansible_collections.thinkube.chroma.tests.unit.kube_api import OURS, serve
 
 SETTINGS = {
     "chroma_namespace": "chroma",
+    "chroma_version": "1.5.9",
+    "chroma_hostname": "chroma.example.com",
     "chroma_storage_class": "k8s-hostpath",
     "chroma_exposure": "ingress",
     "chroma_ingress_class": "nginx",
@@ -37,6 +39,16 @@ SETTINGS = {
     "chroma_tls_source_secret": "example-com-tls",
     "chroma_pvc": "chroma-data-pvc",
     "chroma_statefulset": "chroma",
+    "chroma_service": "chromadb-svc",
+    "chroma_headless_service": "chromadb-headless",
+    "chroma_auth_secret": "chroma-auth",
+    "chroma_tls_secret": "chroma-tls-secret",
+    "chroma_gateway_config": "chroma-gateway",
+    "chroma_network_policy": "chroma",
+    "chroma_disruption_budget": "chroma",
+    "chroma_ingress": "chroma-ingress",
+    "chroma_route": "chroma-route",
+    "chroma_discovery_config": "thinkube-service-config",
     "chroma_capacity": "10Gi",
     "chroma_image": "r.io/library/chroma:1.5.9",
     "chroma_gateway_image": "r.io/library/chroma-gateway:1.22",
@@ -54,6 +66,7 @@ def certificate(tmp_path_factory):
     def make(end):
         path = folder / end
         command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"]
+        command += ["-addext", "subjectAltName=IP:127.0.0.1,DNS:*.Example.com,DNS:chroma.example.org"]
         days = {"2040": "4748", "2055": "10227"}[end]
         subprocess.run([*command, "-days", days, "-keyout", "/dev/null", "-out", path], check=True, capture_output=True)
         return path.read_bytes()
@@ -82,6 +95,19 @@ def api(certificate):
         yield server
 
 
+def server(image="r.io/library/chroma:1.5.9", **changes):
+    """Return the spec of a StatefulSet as role server writes it."""
+    containers = [{"name": "chroma", "image": image}, {"name": "gateway", "image": "r.io/nginx:1.27.3"}]
+    spec = {"serviceName": "chromadb-headless", "selector": {"matchLabels": {"app": "chroma"}}}
+    return {**spec, "template": {"spec": {"containers": containers}}, **changes}
+
+
+def claim(storage="10Gi", **changes):
+    """Return the spec of a claim as role server writes it."""
+    requests = {"requests": {"storage": storage}}
+    return {"accessModes": ["ReadWriteOnce"], "storageClassName": "k8s-hostpath", "resources": requests, **changes}
+
+
 def no_registry(image):
     raise AssertionError(f"the registry was asked for {image}")
 
@@ -99,11 +125,11 @@ def test_a_ready_cluster(api):
 
 
 def test_a_cluster_with_a_running_release_is_not_asked_for_its_pods(api):
-    api.put("StatefulSet", "chroma", "chroma", status={"readyReplicas": 1})
+    api.put("StatefulSet", "chroma", "chroma", labels=OURS, spec=server(), status={"readyReplicas": 1})
     check_cluster(api.session(), SETTINGS, no_registry)
     assert ("GET", "/api/v1/pods") not in api.requests
     # One review of all rights, and one request for each object.
-    assert len(api.requests) == 9
+    assert len(api.requests) == len(set(api.requests)) == 19
 
 
 @pytest.mark.parametrize(
@@ -183,10 +209,143 @@ def test_a_namespace_that_is_going_is_no_place(api):
     assert failed(check_cluster(api.session(), SETTINGS, no_registry)) == ["Namespace chroma"]
 
 
-@pytest.mark.parametrize(("have", "ok"), [("10Gi", True), ("5Gi", True), ("10240Mi", True), ("11Gi", False), ("1Ti", False)])
-def test_a_claim_may_grow_and_not_shrink(api, have, ok):
-    api.put("PersistentVolumeClaim", "chroma-data-pvc", "chroma", spec={"resources": {"requests": {"storage": have}}})
-    assert (failed(check_cluster(api.session(), SETTINGS, no_registry)) == []) is ok
+@pytest.mark.parametrize(
+    ("spec", "grows", "hint"),
+    [
+        (claim(), False, ""),
+        (claim("10240Mi"), False, ""),
+        (claim("5Gi"), True, ""),
+        (claim("5Gi"), False, "set chroma_capacity: 5Gi, or copy"),
+        (claim("5Gi"), None, "set chroma_capacity: 5Gi, or copy"),
+        (claim("11Gi"), True, "can't shrink: set chroma_capacity: 11Gi"),
+        (claim("1Ti"), True, "can't shrink"),
+        (claim(storageClassName="fast"), True, "set chroma_storage_class: fast"),
+        (claim(accessModes=["ReadWriteMany"]), True, "another chroma_pvc"),
+    ],
+)
+def test_what_kubernetes_would_refuse_of_a_claim_is_found_first(api, spec, grows, hint):
+    api.put("PersistentVolumeClaim", "chroma-data-pvc", "chroma", labels=OURS, spec=spec)
+    api.put("StorageClass", "k8s-hostpath", **({} if grows is None else {"allowVolumeExpansion": grows}))
+    refused = [check for check in check_cluster(api.session(), SETTINGS, no_registry) if not check.ok]
+    assert [check.name for check in refused] == (["PersistentVolumeClaim chroma-data-pvc"] if hint else [])
+    assert all(hint in check.hint for check in refused)
+
+
+def test_a_claim_of_a_class_that_may_not_be_read_grows_with_a_warning(api):
+    api.put("PersistentVolumeClaim", "chroma-data-pvc", "chroma", labels=OURS, spec=claim("5Gi"))
+    api.denied = {("get", "storageclasses")}
+    checks = check_cluster(api.session(), SETTINGS, no_registry)
+    assert failed(checks) == []
+    assert [check.name for check in checks if check.warning] == ["StorageClass k8s-hostpath", "PersistentVolumeClaim chroma-data-pvc"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "seen"),
+    [
+        ({}, ""),
+        ({"podManagementPolicy": "OrderedReady", "volumeClaimTemplates": []}, ""),
+        ({"serviceName": "chroma"}, "another serviceName"),
+        ({"selector": {"matchLabels": {"app": "chroma", "release": "x"}}}, "another selector"),
+        ({"podManagementPolicy": "Parallel", "volumeClaimTemplates": [{}]}, "another podManagementPolicy, volumeClaimTemplates"),
+    ],
+)
+def test_a_statefulset_that_can_not_be_updated_is_found_first(api, changes, seen):
+    api.put("StatefulSet", "chroma", "chroma", labels=OURS, spec=server(**changes))
+    refused = [check for check in check_cluster(api.session(), SETTINGS, no_registry) if not check.ok]
+    assert [check.seen for check in refused] == ([seen] if seen else [])
+    assert all("kubectl delete statefulset chroma -n chroma" in check.hint for check in refused)
+
+
+OF_OTHERS = {
+    "StatefulSet chroma": server(),
+    "PersistentVolumeClaim chroma-data-pvc": claim(),
+    "Secret chroma-auth": None,
+    "Secret chroma-tls-secret": None,
+    "Service chromadb-svc": None,
+    "Service chromadb-headless": None,
+    "ConfigMap chroma-gateway": None,
+    "ConfigMap thinkube-service-config": None,
+    "NetworkPolicy chroma": None,
+    "PodDisruptionBudget chroma": None,
+    "Ingress chroma-ingress": None,
+}
+
+
+@pytest.mark.parametrize("adopt", [False, "false", True, "true"])
+def test_objects_of_others_are_named_and_not_overwritten_unless_adopted(api, adopt):
+    for title, spec in OF_OTHERS.items():
+        api.put(*title.split(), "chroma", labels={"app.kubernetes.io/managed-by": "Helm"}, spec=spec)
+    # The other way in is not touched by this release.
+    api.put("HTTPRoute", "chroma-route", "chroma")
+    checks = check_cluster(api.session(), {**SETTINGS, "chroma_adopt": adopt}, no_registry)
+    (check,) = [check for check in checks if check.name == "objects in namespace chroma"]
+    assert check.seen == f"made by others: {', '.join(OF_OTHERS)}"
+    assert failed(checks) == ([] if str(adopt).lower() == "true" else [check.name])
+    assert ("chroma_adopt" in check.hint) is not check.ok
+
+
+@pytest.mark.parametrize("title", OF_OTHERS)
+def test_our_own_objects_are_ours_to_change(api, title):
+    api.put(*title.split(), "chroma", labels=OURS, spec=OF_OTHERS[title])
+    assert failed(check_cluster(api.session(), SETTINGS, no_registry)) == []
+
+
+@pytest.mark.parametrize(
+    ("noted", "image", "wanted", "ok"),
+    [
+        (None, None, "1.5.9", True),
+        ("1.5.9", None, "1.5.9", True),
+        ("1.5.9", None, "1.5.10", True),
+        ("1.5.9", None, "1.0.20", False),
+        ("0.6.3", None, "0.5.23", False),
+        (None, "r/chroma:1.5.9", "1.0.20", False),
+        (None, "r/chroma:1.0.20", "1.5.9", True),
+        (None, "r/chroma:latest", "1.0.20", True),
+        ("1.5.9", "r/chroma@sha256:" + "0" * 64, "1.0.20", False),
+        ("1.0.20", "r/chroma:1.5.9", "1.0.20", False),
+    ],
+)
+def test_an_older_server_does_not_get_newer_data(noted, image, wanted, ok):
+    had = {"metadata": {"annotations": {"thinkube.chroma/version": noted}}} if noted else {"metadata": {}}
+    runs = {"spec": server(image)} if image else None
+    check = check_data_version(had, runs, {**SETTINGS, "chroma_version": wanted})
+    assert (check.ok, "docs/operate.md" in check.hint) == (ok, not ok)
+
+
+def test_a_container_of_another_name_tells_the_version_where_it_is_alone():
+    alone = {"spec": {"template": {"spec": {"containers": [{"name": "chromadb", "image": "chromadb/chroma:1.5.9"}]}}}}
+    assert check_data_version(None, alone, {**SETTINGS, "chroma_version": "1.0.20"}).ok is False
+
+
+GATEWAY_API = ("GET", "/apis/gateway.networking.k8s.io/v1")
+
+
+@pytest.mark.parametrize(("served", "warned"), [((200, b'{"resources": []}'), ["HTTPRoute chroma-route"]), ((404, b"{}"), [])])
+def test_the_former_way_in_that_may_not_be_seen_is_a_warning_where_there_is_such_a_kind(api, served, warned):
+    api.denied = {("get", "httproutes"), ("delete", "httproutes")}
+    api.answers[GATEWAY_API] = served
+    checks = check_cluster(api.session(), SETTINGS, no_registry)
+    assert (failed(checks), [check.name for check in checks if check.warning]) == ([], warned)
+
+
+@pytest.mark.parametrize(("labels", "refused"), [(OURS, ["Ingress chroma-ingress"]), ({}, [])])
+def test_the_former_way_in_must_be_ours_to_close(api, labels, refused):
+    api.put("Gateway", "thinkube-gateway", "gateway-system", spec={"listeners": [{"name": "https"}]})
+    api.put("Ingress", "chroma-ingress", "chroma", labels=labels)
+    api.denied = {("delete", "ingresses")}
+    assert failed(check_cluster(api.session(), {**SETTINGS, "chroma_exposure": "gateway"}, no_registry)) == refused
+
+
+@pytest.mark.parametrize(("host", "ok"), [("chroma.example.com", True), ("chroma.example.org", True), ("db.chroma.example.com", False)])
+def test_the_certificate_must_be_for_the_host(api, host, ok):
+    checks = check_cluster(api.session(), {**SETTINGS, "chroma_hostname": host}, no_registry)
+    assert failed(checks) == ([] if ok else ["certificate Secret default/example-com-tls"])
+
+
+def test_a_gateway_shows_a_certificate_of_its_own(api):
+    api.put("Gateway", "thinkube-gateway", "gateway-system", spec={"listeners": [{"name": "https"}]})
+    settings = {**SETTINGS, "chroma_exposure": "gateway", "chroma_hostname": "chroma.elsewhere.net"}
+    assert failed(check_cluster(api.session(), settings, no_registry)) == []
 
 
 @pytest.mark.parametrize(
@@ -250,7 +409,7 @@ def test_free_capacity(nodes, pods, ok):
 def test_the_end_of_a_certificate(certificate, year):
     pem = certificate(year)
     printed = subprocess.run(["openssl", "x509", "-noout", "-enddate", "-dateopt", "iso_8601"], input=pem, check=True, capture_output=True)
-    seconds = certificate_end(pem + pem)
+    seconds = read_certificate(pem + pem).end
     assert f"notAfter={datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%SZ}" == printed.stdout.decode().strip()
 
 
@@ -259,7 +418,29 @@ def test_the_end_of_a_certificate(certificate, year):
 )
 def test_what_is_no_certificate(text):
     with pytest.raises(ValueError, match="no readable certificate"):
-        certificate_end(text)
+        read_certificate(text)
+
+
+def test_the_names_of_a_certificate(certificate):
+    assert read_certificate(certificate("2040")).names == ("*.example.com", "chroma.example.org")
+    plain = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=chroma.example.com"]
+    pem = subprocess.run([*plain, "-keyout", "/dev/null"], check=True, capture_output=True).stdout
+    assert read_certificate(pem).names == ()
+
+
+@pytest.mark.parametrize(
+    ("host", "covered"),
+    [
+        ("chroma.example.com", True),
+        ("Chroma.Example.com", True),
+        ("chroma.example.org", True),
+        ("example.com", False),
+        ("a.chroma.example.com", False),
+        ("other.example.org", False),
+    ],
+)
+def test_a_wildcard_stands_for_one_label(host, covered):
+    assert Certificate(0, ("*.example.com", "chroma.example.org")).covers(host) is covered
 
 
 @pytest.mark.parametrize(
@@ -275,7 +456,7 @@ def test_what_is_no_certificate(text):
 def test_tls_secret(certificate, data, later, ok, seen):
     pem = certificate("2040")
     data = {key: base64.b64encode(pem).decode() if value == "PEM" else value for key, value in data.items()}
-    check = check_tls_secret({"data": data}, "default", "tls", certificate_end(pem) + later)
+    check = check_tls_secret({"data": data}, "default", "tls", read_certificate(pem).end + later)
     assert (check.ok, check.seen.startswith(seen)) == (ok, True)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._readiness import Check
 from ansible_collections.thinkube.chroma.plugins.modules import chroma_preflight
-from ansible_collections.thinkube.chroma.tests.unit.kube_api import serve
+from ansible_collections.thinkube.chroma.tests.unit.kube_api import OURS, serve
 
 IMAGE = "r.io/library/chroma:1.5.9"
 SETTINGS = {
@@ -59,6 +59,8 @@ SETTINGS = {
     "chroma_discovery_config": "thinkube-service-config",
     "chroma_port": 8000,
     "chroma_server_port": 8001,
+    "chroma_labels": OURS,
+    "chroma_network_policy_namespaces": ["chroma"],
 }
 
 
