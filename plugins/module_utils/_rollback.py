@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
@@ -15,6 +15,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._kube import (
     OWNER,
     Object,
     Session,
+    is_adopted,
     is_ours,
     wait_until,
 )
@@ -35,11 +36,13 @@ STAGES: tuple[tuple[tuple[str, str], ...], ...] = (
     ),
     (("pvc", "PersistentVolumeClaim"),),
 )
+_NAMESPACE_STAGE = len(STAGES)
 
 # Kubernetes puts these into every namespace by itself.
 _AUTOMATIC = {("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")}
 _EPHEMERAL_KINDS = {"Event", "Endpoints", "EndpointSlice"}
-_DISCOVERY = "application/json;v=v2;g=apidiscovery.k8s.io;as=APIGroupDiscoveryList"
+# Version v2 is there from Kubernetes 1.30 on.
+_DISCOVERY = ",".join(f"application/json;v={version};g=apidiscovery.k8s.io;as=APIGroupDiscoveryList" for version in ("v2", "v2beta1"))
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 
 
@@ -114,23 +117,28 @@ def roll_back(
     Raises:
         ChromaError: ``timeout``, naming what is stuck and the last state seen; its result says what was deleted until then.
     """
-    plan = plan_rollback(_find(session, namespace, names, remove_data), remove_data)
+    found = _find(session, namespace, names, remove_data)
+    plan = plan_rollback(found, remove_data)
     kept = [item.as_result() for item in plan.kept]
     deleted: list[dict[str, str]] = []
-    if not check_mode:
-        for stage in sorted({target.stage for target in plan.delete}):
-            targets = [target for target in plan.delete if target.stage == stage]
+    for stage in sorted({target.stage for target in plan.delete}):
+        targets = [target for target in plan.delete if target.stage == stage]
+        if not check_mode:
+            if stage == _NAMESPACE_STAGE:
+                # Minutes may have passed, and what somebody put there meanwhile would go with it.
+                reason = _reason_to_keep_namespace(replace(found, contents=_contents(session, namespace)), set(), remove_data)
+                if reason:
+                    kept.append(Kept("Namespace", namespace, reason).as_result())
+                    continue
             _delete(session, namespace, targets, timeout, {"deleted": deleted, "kept": kept})
-            deleted += [{"kind": target.kind, "name": target.name} for target in targets]
-    else:
-        deleted = [{"kind": target.kind, "name": target.name} for target in plan.delete]
-    remaining = [f"{item.kind} {item.name}" for item in plan.kept]
-    before = sorted(remaining + [str(target) for target in plan.delete])
+        deleted += [{"kind": target.kind, "name": target.name} for target in targets]
+    remaining = sorted(f"{item['kind']} {item['name']}" for item in kept)
+    before = sorted(remaining + [f"{item['kind']} {item['name']}" for item in deleted])
     return {
-        "changed": bool(plan.delete),
+        "changed": bool(deleted),
         "deleted": deleted,
         "kept": kept,
-        "diff": {"before": _lines(before), "after": _lines(sorted(remaining))},
+        "diff": {"before": _lines(before), "after": _lines(remaining)},
     }
 
 
@@ -160,7 +168,7 @@ def plan_rollback(found: Found, remove_data: bool) -> Plan:
             delete += [_target(item, stage) for item in found.jobs]
             owners |= {item["metadata"]["uid"] for item in found.jobs}
             delete += [_target(pod, stage) for pod in found.pods if not _owners(pod) & owners]
-    namespace = _target(found.namespace, len(STAGES))
+    namespace = _target(found.namespace, _NAMESPACE_STAGE)
     reason = _reason_to_keep_namespace(found, {(target.kind, target.name) for target in delete}, remove_data)
     if reason:
         kept.append(Kept("Namespace", namespace.name, reason))
@@ -172,6 +180,8 @@ def plan_rollback(found: Found, remove_data: bool) -> Plan:
 def _reason_to_keep(role: str, item: Object, remove_data: bool) -> str:
     if not is_ours(item):
         return f"not created by this collection: it has no label {MANAGED_BY}={OWNER}"
+    if is_adopted(item):
+        return "it was there before this collection, which only used it"
     if role == "pvc" and not remove_data:
         return "it holds the data; -e remove_data=true removes it for good"
     if role == "auth_secret" and not remove_data:
@@ -228,20 +238,27 @@ def _contents(session: Session, namespace: str) -> frozenset[tuple[str, str]] | 
     try:
         for root in ("/api", "/apis"):
             for group in (session.request("GET", root, accept=_DISCOVERY) or {}).get("items") or []:
-                group_name = group["metadata"].get("name", "")
-                version = group["versions"][0]
-                path = f"/apis/{group_name}/{version['version']}" if group_name else f"/api/{version['version']}"
-                for resource in version.get("resources") or []:
-                    kind = resource["responseKind"]["kind"]
-                    if resource["scope"] != "Namespaced" or not {"list", "delete"} <= set(resource["verbs"]) or kind in _EPHEMERAL_KINDS:
-                        continue
-                    listed = session.request("GET", f"{path}/namespaces/{namespace}/{resource['resource']}", accept=_METADATA_ONLY)
+                for kind, path in _listable(group, root, namespace).items():
+                    listed = session.request("GET", path, accept=_METADATA_ONLY)
                     contents |= {(kind, item["metadata"]["name"]) for item in (listed or {}).get("items") or [] if not _owners(item)}
     except ChromaError as error:
         if error.code in ("forbidden", "not_found", "cluster_error"):
             return None
         raise
     return frozenset(contents - _AUTOMATIC)
+
+
+def _listable(group: Object, root: str, namespace: str) -> dict[str, str]:
+    """Return the path of each kind of a group that a namespace may hold; a version need not have all kinds of its group."""
+    paths: dict[str, str] = {}
+    name = group["metadata"].get("name", "")
+    for version in group["versions"]:
+        prefix = "/".join(filter(None, (root, name, version["version"], "namespaces", namespace)))
+        for resource in version.get("resources") or []:
+            kind = resource["responseKind"]["kind"]
+            if resource["scope"] == "Namespaced" and {"list", "delete"} <= set(resource["verbs"]) and kind not in _EPHEMERAL_KINDS:
+                paths.setdefault(kind, f"{prefix}/{resource['resource']}")
+    return paths
 
 
 def _delete(session: Session, namespace: str, targets: list[Target], timeout: float, result: Object) -> None:

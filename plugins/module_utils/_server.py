@@ -14,6 +14,8 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._errors import Chr
 
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 3.0
+# A controller may show its own certificate for some seconds after a new one was stored; longer, it is the wrong one.
+_TLS_GRACE = 30.0
 # Nothing that waiting could mend.
 _FINAL = ("invalid_url", "invalid_token", "invalid_value")
 
@@ -59,18 +61,22 @@ def wait_for_server(
 
     Args:
         seconds: how long; 0 tries once. A refused token is waited for too: a gateway learns a new one after some seconds.
+            A certificate that is not accepted is waited for 30 seconds from its first sight on.
         clock, sleep: replaced in unit tests, seconds.
 
     Raises:
         ChromaError: the last one seen; its result carries ``attempts`` and ``waited`` (seconds).
     """
     started, attempts, pause = clock(), 0, _FIRST_PAUSE
+    end, tls_end = started + seconds, 0.0
     while True:
         attempts += 1
         try:
             return describe_server(client)
         except ChromaError as error:
-            left = started + seconds - clock()
+            if error.code == "tls":
+                tls_end = tls_end or min(end, clock() + _TLS_GRACE)
+            left = (tls_end if error.code == "tls" else end) - clock()
             if left <= 0 or error.code in _FINAL:
                 error.result = {**error.result, "attempts": attempts, "waited": round(clock() - started, 1)}
                 raise
