@@ -27,6 +27,7 @@ class KubeApi:
     Attributes:
         objects: path → object.
         requests: (method, path) of everything that was asked.
+        bodies: what was sent by PATCH.
         answers: (method, path) → (status, body) that is given instead.
         denied: (verb, plural) that an access review refuses.
         keeps: paths that a DELETE leaves there, as a finalizer does.
@@ -37,6 +38,7 @@ class KubeApi:
         self.objects: dict[str, Object] = {}
         self.requests: list[tuple[str, str]] = []
         self.headers: list[dict[str, str]] = []
+        self.bodies: list[Object] = []
         self.answers: dict[tuple[str, str], tuple[int, bytes]] = {}
         self.denied: set[tuple[str, str]] = set()
         self.keeps: set[str] = set()
@@ -90,6 +92,7 @@ class KubeApi:
         if method == "POST":
             return self._create(parts.path, body)
         if method == "PATCH":
+            self.bodies.append(copy.deepcopy(body))
             return self._patch(parts.path, body, dict(parse_qsl(parts.query)))
         if method == "DELETE":
             found = self.objects.get(parts.path)

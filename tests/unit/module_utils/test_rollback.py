@@ -44,15 +44,19 @@ DATA = {"PersistentVolumeClaim chroma-data-pvc", "Secret chroma-auth", "Namespac
 GATEWAY_API = "/apis/gateway.networking.k8s.io/v1/namespaces/chroma/httproutes/chroma-route"
 
 
+ADOPTED = {"thinkube.chroma/adopted": "true"}
+
+
 def discovery(*resources):
-    """Return what aggregated discovery says of (group, version, plural, kind)."""
+    """Return what aggregated discovery says of (group, version, plural, kind); the versions of a group are in their order."""
     groups = {}
     for group, version, plural, kind in resources:
         entry = {"resource": plural, "responseKind": {"kind": kind}, "scope": "Namespaced", "verbs": ["create", "delete", "get", "list"]}
         groups.setdefault((group, version), []).append(entry)
-    items = [
-        {"metadata": {"name": group}, "versions": [{"version": version, "resources": each}]} for (group, version), each in groups.items()
-    ]
+    versions = {}
+    for (group, version), each in groups.items():
+        versions.setdefault(group, []).append({"version": version, "resources": each})
+    items = [{"metadata": {"name": group}, "versions": each} for group, each in versions.items()]
     return 200, json.dumps({"items": items}).encode()
 
 
@@ -149,6 +153,16 @@ def test_what_lacks_our_label_is_kept_and_named(release, role):
     assert release.session().get(KINDS[role], NAMES[role], "chroma")
 
 
+@pytest.mark.parametrize("remove_data", [False, True])
+@pytest.mark.parametrize("role", ["pvc", "auth_secret"])
+def test_what_was_adopted_is_kept_whatever_its_labels_say(release, role, remove_data):
+    release.put(KINDS[role], NAMES[role], "chroma", labels=OURS, annotations=ADOPTED)
+    kept = {f"{item['kind']} {item['name']}": item["reason"] for item in roll(release, remove_data)["kept"]}
+    assert kept[f"{KINDS[role]} {NAMES[role]}"] == "it was there before this collection, which only used it"
+    assert "Namespace chroma" in kept
+    assert release.session().get(KINDS[role], NAMES[role], "chroma")
+
+
 @pytest.mark.parametrize("role", KINDS)
 def test_a_release_with_a_part_missing_is_removed(release, role):
     release.session().delete(KINDS[role], NAMES[role], "chroma")
@@ -204,6 +218,54 @@ def test_the_namespace_stays_unless_it_is_surely_ours(release, change, reason):
     change(release)
     (kept,) = roll(release, remove_data=True)["kept"]
     assert (kept["kind"], reason in kept["reason"]) == ("Namespace", True)
+
+
+def while_the_claim_goes(release, change):
+    """Let ``change`` happen while the removal waits for the claim, the last object before the namespace."""
+    original = release.answer
+
+    def answer(method, target, body):
+        if method == "DELETE" and "persistentvolumeclaims" in target:
+            change()
+        return original(method, target, body)
+
+    release.answer = answer
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda api: api.put("Secret", "late", "chroma"), "it holds objects of others: Secret late"),
+        (lambda api: api.answers.update({("GET", "/apis"): (403, b"{}")}), "not everything in it can be listed"),
+    ],
+)
+def test_what_comes_into_the_namespace_during_the_removal_keeps_it(release, change, reason):
+    while_the_claim_goes(release, lambda: change(release))
+    result = roll(release, remove_data=True)
+    assert [(item["kind"], reason in item["reason"]) for item in result["kept"]] == [("Namespace", True)]
+    assert "Namespace chroma" not in names(result["deleted"])
+    assert "Namespace chroma" in result["diff"]["after"]
+    assert release.session().get("Namespace", "chroma")
+
+
+def test_a_kind_that_only_an_older_version_of_its_group_has_is_seen(release):
+    release.answers["GET", "/apis"] = discovery(
+        ("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget"),
+        ("policy", "v1beta1", "poddisruptionbudgets", "PodDisruptionBudget"),
+        ("policy", "v1beta1", "oddities", "Oddity"),
+    )
+    listed = json.dumps({"items": [{"metadata": {"name": "odd"}}]}).encode()
+    release.answers["GET", "/apis/policy/v1beta1/namespaces/chroma/oddities"] = (200, listed)
+    (kept,) = roll(release, remove_data=True)["kept"]
+    assert kept["reason"] == "it holds objects of others: Oddity odd"
+    assert not any(path.startswith("/apis/policy/v1beta1") and path.endswith("budgets") for _method, path in release.requests)
+
+
+def test_discovery_of_kubernetes_1_28_is_accepted_too(release):
+    roll(release, remove_data=True)
+    accepted = {headers["accept"] for headers in release.headers if "apidiscovery" in headers["accept"]}
+    (accept,) = accepted
+    assert [part.split(";")[1] for part in accept.split(",")] == ["v=v2", "v=v2beta1"]
 
 
 def test_events_and_what_has_an_owner_are_no_content(release):

@@ -103,6 +103,25 @@ def test_waiting_ends_with_the_last_error(recorded):
     assert 5 < failed.value.result["attempts"] < 15
 
 
+UNTRUSTED = Unanswered(ChromaError("tls", "self-signed certificate"), repeatable=False)
+UNREACHABLE = Unanswered(ChromaError("unreachable", "refused"))
+
+
+def test_a_wrong_certificate_ends_the_wait_soon_after_its_first_sight(recorded):
+    clock, sleep = clocked()
+    with pytest.raises(ChromaError) as failed:
+        wait_for_server(starting(recorded, [UNREACHABLE] * 10 + [UNTRUSTED] * 1000), 300, clock, sleep)
+    assert failed.value.code == "tls"
+    assert 45 < failed.value.result["waited"] < 65
+
+
+def test_a_certificate_that_is_renewed_meanwhile_does_not_shorten_the_wait(recorded):
+    clock, sleep = clocked()
+    stages = [UNTRUSTED] * 5 + [Reply(503, b"")] * 20
+    assert wait_for_server(starting(recorded, stages), 300, clock, sleep)["version"] == "1.0.0"
+    assert clock() - 100 > 40
+
+
 def test_without_waiting_there_is_one_attempt(recorded):
     clock, sleep = clocked()
     with pytest.raises(ChromaError) as failed:

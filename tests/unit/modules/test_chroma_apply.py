@@ -97,6 +97,42 @@ def test_only_our_own_object_is_made_absent(run):
     assert run.api.session().get("HTTPRoute", "foreign", "chroma")
 
 
+def test_a_kind_that_may_not_be_seen_is_absent_for_us(run):
+    run.api.answers["GET", "/apis/gateway.networking.k8s.io/v1/namespaces/chroma/httproutes/route"] = (403, b'{"message":"no"}')
+    assert run(absent=[{"kind": "HTTPRoute", "name": "route"}])["changed"] is False
+    run.api.answers["GET", "/apis/networking.k8s.io/v1/namespaces/chroma/ingresses/way"] = (500, b'{"message":"broken"}')
+    assert run(absent=[{"kind": "Ingress", "name": "way"}])["code"] == "cluster_error"
+
+
+CLAIM = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "labels": OURS, "annotations": {"a": "b"}}}
+
+
+@pytest.mark.parametrize(("labels", "adopted"), [(None, {}), (OURS, {}), ({"app": "chroma"}, {"thinkube.chroma/adopted": "true"})])
+def test_a_claim_of_others_is_marked_and_stays_so(run, labels, adopted):
+    if labels is not None:
+        run.api.put("PersistentVolumeClaim", "data", "chroma", labels=dict(labels), annotations={})
+    for _run in range(2):
+        # What is not sent again, a server-side apply removes: so it must be sent each time.
+        run.api.bodies.clear()
+        run(objects=[CLAIM])
+        (sent,) = run.api.bodies
+        assert sent["metadata"]["annotations"] == {"a": "b", **adopted}
+    assert run(objects=[CLAIM])["changed"] is False
+
+
+def test_tokens_of_others_are_marked_so_that_no_removal_takes_them(run):
+    run.api.put("Secret", "chroma-auth", "chroma", labels={}, annotations={}, data={"auth-token": "dGhlaXJz"})
+    run.api.put("Secret", "chroma-tls-secret", "chroma", labels={}, annotations={}, data={})
+    for _run in range(2):
+        run(secrets=SECRETS)
+        stored = {name: run.api.session().get("Secret", name, "chroma")["metadata"] for name in ("chroma-auth", "chroma-tls-secret")}
+        assert {name: metadata["annotations"] for name, metadata in stored.items()} == {
+            "chroma-auth": {"thinkube.chroma/adopted": "true"},
+            "chroma-tls-secret": {},
+        }
+        assert stored["chroma-auth"]["labels"] == OURS
+
+
 def test_a_pod_that_does_not_come_up_is_named(run):
     run.api.put("StatefulSet", "chroma", "chroma", spec={"replicas": 1}, status={"readyReplicas": 0})["metadata"]["generation"] = 1
     waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such tag"}}
