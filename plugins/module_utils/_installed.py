@@ -120,7 +120,7 @@ def check_statefulset(statefulset: Object | None, settings: dict[str, Any]) -> C
         for field, same in {
             "serviceName": spec.get("serviceName") == settings["chroma_headless_service"],
             "selector": spec.get("selector") == {"matchLabels": {"app": "chroma"}},
-            "podManagementPolicy": spec.get("podManagementPolicy", "OrderedReady") == "OrderedReady",
+            "podManagementPolicy": spec.get("podManagementPolicy", "OrderedReady") == "Parallel",
             "volumeClaimTemplates": not spec.get("volumeClaimTemplates"),
         }.items()
         if not same
