@@ -14,6 +14,8 @@ description:
   - Applies Kubernetes objects server-side, in their order and over one connection, and waits for a StatefulSet.
   - With O(secrets), first makes sure of the namespace, of the Secret with the tokens and of the copy of the platform's certificate.
     A token that exists is kept, one that an application lacks is generated, and the copy is renewed whenever its source differs.
+  - A PersistentVolumeClaim or Secret with tokens that others made is used and marked with the annotation
+    C(thinkube.chroma/adopted=true), so that M(thinkube.chroma.chroma_rollback) keeps it.
   - No token is in any result or difference.
 options:
   objects:
@@ -24,7 +26,7 @@ options:
     elements: dict
     default: []
   absent:
-    description: Objects that must not be there. One without our label C(app.kubernetes.io/managed-by=thinkube.chroma) is left alone.
+    description: Objects that must not be there. One that is not ours by its managed-by label, or that we may not see, is left alone.
     type: list
     elements: dict
     default: []

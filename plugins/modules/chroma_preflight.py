@@ -13,7 +13,8 @@ author: The thinkube.chroma contributors (@thinkube)
 description:
   - Judges the settings of a release first, and names every problem at once.
   - Where they are right, it looks in one session at the cluster; at our rights, the Kubernetes version, the StorageClass, the
-    ingress class or Gateway, the certificate, the volume claim, the images and the free capacity.
+    ingress class or Gateway, the certificate, the images and the free capacity, and at what has the names of ours already; whose it
+    is, whether Kubernetes can change it, and which version had the data.
   - Changes nothing.
 options:
   settings:

@@ -12,7 +12,8 @@ version_added: 1.0.0
 author: The thinkube.chroma contributors (@thinkube)
 description:
   - Deletes what this collection created, in an order that never leaves the database open, and waits until each object is gone.
-  - Objects without the label C(app.kubernetes.io/managed-by=thinkube.chroma) are kept and named.
+  - Objects without the label C(app.kubernetes.io/managed-by=thinkube.chroma) are kept and named, and so are those with the annotation
+    C(thinkube.chroma/adopted=true), which M(thinkube.chroma.chroma_apply) gives a volume claim or tokens that others made.
   - Without O(remove_data), the volume claim stays, and with it the namespace and the Secret with the tokens, so that a new
     installation finds the data and every application goes on with its token.
   - Works on a release that is broken or half there, and changes nothing where there is none.
