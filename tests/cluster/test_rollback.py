@@ -68,6 +68,11 @@ def test_what_others_created_stays_and_is_named(deployed: Release, playbooks: Pl
     where = {"namespace": deployed.name}
     create(apiVersion="v1", kind="ConfigMap", metadata={"name": "notes", **where}, data={"text": "mine"})
     create(apiVersion="v1", kind="Service", metadata={"name": "chromadb-svc", **where}, spec={"ports": [{"port": 80}]})
+    before = deployed.versions()
+    refused = playbooks.run("10_deploy", deployed)
+    assert refused.code != 0
+    assert "made by others: Service chromadb-svc" in refused.words
+    assert deployed.versions() == before
     done = playbooks.succeed("19_rollback", deployed, remove_data="true")
     assert "kept Service chromadb-svc: not created by this collection" in done.words
     assert f"kept Namespace {deployed.name}: it holds objects of others: ConfigMap notes, Service chromadb-svc" in done.words
