@@ -16,7 +16,11 @@ done
 rm -rf "$home" "$run" "$cache/tmp"
 # Directories that the kubelet, CNI and containerd make at fixed places: only if nobody else has something in them.
 find /var/log/containers -xtype l -delete 2>/dev/null || true
-rm -f /var/lib/cni/results/thinkube-chroma-* /var/lib/cni/cache/results/thinkube-chroma-*
+for result in /var/lib/cni/results/thinkube-chroma-* /var/lib/cni/cache/results/thinkube-chroma-*; do
+    # What was noted of a container's network, and of its loopback: NETWORK-CONTAINER-INTERFACE
+    container=${result##*thinkube-chroma-}
+    rm -f "$result" "${result%/*}/cni-loopback-${container%-*}-lo"
+done
 rm -f /var/lib/kubelet/device-plugins/kubelet.sock /var/lib/kubelet/device-plugins/kubelet_internal_checkpoint
 for directory in /var/log/containers /var/lib/kubelet/device-plugins /var/lib/kubelet /run/containerd/s \
     /run/containerd/runc/k8s.io /run/containerd/runc /run/containerd \
