@@ -12,12 +12,16 @@ if [ -S "$socket" ]; then
         tasks kill --all --signal KILL "$id" 2>/dev/null || true # ended by itself meanwhile
     done
     for id in $(tasks ls -q 2>/dev/null || true); do
-        tasks delete --force "$id" > /dev/null 2>&1 || true
+        tasks delete --force "$id" > /dev/null 2>&1 || true # deleted by itself meanwhile
     done
 fi
 # A shim names its containerd on its command line; one that outlived its task would hold mounts.
 for directory in /proc/[0-9]*; do
     if tr '\0' ' ' < "$directory/cmdline" 2>/dev/null | grep -q "^/usr/bin/containerd-shim.* -address $socket "; then
-        kill -KILL "${directory#/proc/}" 2>/dev/null || true
+        kill -KILL "${directory#/proc/}" 2>/dev/null || true # ended by itself meanwhile
     fi
+done
+# Containers whose runtime was killed run on without it.
+for container in /run/containerd/runc/k8s.io/*; do
+    if [ -d "$container" ]; then runc --root "${container%/*}" delete --force "${container##*/}"; fi
 done
