@@ -28,7 +28,9 @@ from ansible_collections.thinkube.chroma.tests.integration import gateway_proces
 from ansible_collections.thinkube.chroma.tests.integration.gateway_process import ADMIN, Gateway, Response, until
 
 pytestmark = pytest.mark.skipif(
-    shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None, reason="nginx is not installed"
+    # Where a change is judged, the proof of authentication is never left out.
+    "CI" not in os.environ and shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None,
+    reason="nginx is not installed",
 )
 
 WRITER = "writer-0123456789abcdef"

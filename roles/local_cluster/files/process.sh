@@ -12,7 +12,8 @@ start)
     program=$1
     shift
     if pid=$(cat "$pidfile" 2>/dev/null) && ! start-stop-daemon --status --pidfile "$pidfile" --exec "$program"; then
-        # The same component, built or installed anew since: the old one goes. Any other program only got its number.
+        # The same component, built or installed anew since: the old one goes. Any other program only got its number,
+        # and one that has ended has no program any more.
         case $(readlink "/proc/$pid/exe" || true) in
         */tools-*/bin/kubernetes* | "$program (deleted)")
             start-stop-daemon --stop --quiet --oknodo --pidfile "$pidfile" --retry TERM/20/KILL/5 ;;
