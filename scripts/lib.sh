@@ -32,7 +32,7 @@ find_python() {
 name_environment() { # requirements file, python
     local version key
     version=$("$2" -c 'import sys; print(sys.base_prefix, *sys.version_info[:3])')
-    key=$(cd "$checkout" && { echo "$version $1" && cat requirements.txt "$1" constraints.txt; } | sha256sum | cut -c1-12)
+    key=$(cd "$checkout" && { echo "$version $1" && cat requirements.txt requirements-data.txt "$1" constraints.txt; } | sha256sum | cut -c1-12)
     environment=$cache/venv-$key
 }
 
