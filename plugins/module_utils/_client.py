@@ -192,14 +192,19 @@ class ChromaClient:
         return int(self._transport.request("GET", f"{self._databases(self.connection.database)}/collections_count"))
 
     def create_collection(
-        self, name: str, metadata: Mapping[str, Any] | None = None, configuration: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        metadata: Mapping[str, Any] | None = None,
+        configuration: Mapping[str, Any] | None = None,
+        embedding_function: Mapping[str, Any] | None = None,
     ) -> Collection:
-        """Create a collection that has no embedding function, so that no client loads the default one.
+        """Create a collection; unless one is given it has no embedding function, so that no client loads the default one.
 
         Args:
             name: see :func:`_collections.check_name`.
             metadata: text, integers, floats and booleans.
             configuration: index settings by the names of :data:`HNSW_KEYS`.
+            embedding_function: what clients are told to use, as 1.x stores it; 0.x has no place for it.
 
         Raises:
             ChromaError: ``conflict`` where it exists.
@@ -209,7 +214,7 @@ class ChromaClient:
             # 0.5 and 0.6 store a configuration but build the index from these keys.
             body["metadata"] |= {HNSW_KEYS[key]: value for key, value in (configuration or {}).items()}
         else:
-            body["configuration"] = {"hnsw": dict(configuration or {}), "embedding_function": None}
+            body["configuration"] = {"hnsw": dict(configuration or {}), "embedding_function": embedding_function}
         body["metadata"] = body["metadata"] or None  # an empty one is refused
         return _collection(self._transport.request("POST", self._collections(), body))
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import http.client
 import json
@@ -23,6 +24,13 @@ from ansible.module_utils.urls import SSLValidationError, open_url
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._faults import refusal
+
+_loads: Callable[[bytes], Any] = json.loads
+with contextlib.suppress(ImportError):
+    # On the data plane. It reads pages of embeddings several times as fast as the standard library.
+    import orjson
+
+    _loads = orjson.loads
 
 TOKEN_HEADERS = ("X-Chroma-Token", "Authorization")
 
@@ -248,7 +256,7 @@ def _unanswered(action: str, connection: Connection, error: Exception) -> Unansw
 
 def _decode(action: str, reply: Reply) -> Any:
     try:
-        return json.loads(reply.body) if reply.body.strip() else None
+        return _loads(reply.body) if reply.body.strip() else None
     except ValueError as error:
         hint = "Another service answers at this url; check it, and any login page in front."
         raise ChromaError("not_chroma", f"{action} was answered with something that is not JSON.", hint) from error
