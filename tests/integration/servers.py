@@ -123,6 +123,16 @@ def answers(port: int, path: str, timeout: float = 2.0) -> bool:
         connection.close()
 
 
+def until_answers(port: int, path: str, process: subprocess.Popen[bytes], wait: float) -> bool:
+    """Wait at most ``wait`` seconds until ``GET path`` answers 200; return False where it does not, or the process ended."""
+    deadline = time.monotonic() + wait
+    while process.poll() is None and time.monotonic() < deadline:
+        if answers(port, path):
+            return True
+        time.sleep(0.1)
+    return False
+
+
 @contextlib.contextmanager
 def running(
     version: str,
@@ -172,11 +182,8 @@ def _start(version: str, data: Path, environ: Mapping[str, str], log: Path, wait
             process = subprocess.Popen(
                 command(version, data, port), env=dict(environ), cwd=log.parent, stdout=output, stderr=subprocess.STDOUT
             )
-        deadline = time.monotonic() + wait
-        while process.poll() is None and time.monotonic() < deadline:
-            if answers(port, heartbeat):
-                return port, process
-            time.sleep(0.1)
+        if until_answers(port, heartbeat, process, wait):
+            return port, process
         exited = process.poll() is not None
         stop(process)
         if not (exited and attempt < 2 and b"in use" in log.read_bytes()):
