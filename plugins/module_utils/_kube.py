@@ -34,21 +34,26 @@ VERSION = "thinkube.chroma/version"
 # kind: (API root, plural, lives in a namespace)
 RESOURCES: dict[str, tuple[str, str, bool]] = {
     "ConfigMap": ("/api/v1", "configmaps", True),
+    "CronJob": ("/apis/batch/v1", "cronjobs", True),
     "EndpointSlice": ("/apis/discovery.k8s.io/v1", "endpointslices", True),
     "Gateway": ("/apis/gateway.networking.k8s.io/v1", "gateways", True),
     "HTTPRoute": ("/apis/gateway.networking.k8s.io/v1", "httproutes", True),
     "Ingress": ("/apis/networking.k8s.io/v1", "ingresses", True),
     "IngressClass": ("/apis/networking.k8s.io/v1", "ingressclasses", False),
     "Job": ("/apis/batch/v1", "jobs", True),
+    "Lease": ("/apis/coordination.k8s.io/v1", "leases", True),
     "Namespace": ("/api/v1", "namespaces", False),
     "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies", True),
     "Node": ("/api/v1", "nodes", False),
     "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims", True),
     "Pod": ("/api/v1", "pods", True),
     "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets", True),
+    "Role": ("/apis/rbac.authorization.k8s.io/v1", "roles", True),
+    "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings", True),
     "Secret": ("/api/v1", "secrets", True),
     "SelfSubjectAccessReview": ("/apis/authorization.k8s.io/v1", "selfsubjectaccessreviews", False),
     "Service": ("/api/v1", "services", True),
+    "ServiceAccount": ("/api/v1", "serviceaccounts", True),
     "StatefulSet": ("/apis/apps/v1", "statefulsets", True),
     "StorageClass": ("/apis/storage.k8s.io/v1", "storageclasses", False),
 }
@@ -102,9 +107,15 @@ class Session:
         found = self.request("GET", object_path(kind, namespace), query=query, absent_is_none=True)
         return list(found["items"] or []) if found else []
 
-    def create(self, kind: str, body: Object, namespace: str = "") -> Object:
-        """Create an object and return it as stored."""
-        return self.request("POST", object_path(kind, namespace), body, query={"fieldManager": FIELD_MANAGER}) or {}
+    def create(self, kind: str, body: Object, namespace: str = "", dry_run: bool = False) -> Object:
+        """Create an object and return it as stored; with ``dry_run``, as it would be."""
+        query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
+        return self.request("POST", object_path(kind, namespace), body, query) or {}
+
+    def replace(self, kind: str, body: Object, namespace: str = "") -> Object:
+        """Replace an object by one with its name, and return it as stored; a ``conflict`` where it changed since ``resourceVersion``."""
+        path = object_path(kind, namespace, body["metadata"]["name"])
+        return self.request("PUT", path, body, query={"fieldManager": FIELD_MANAGER}) or {}
 
     def patch(self, kind: str, name: str, body: Object, namespace: str = "") -> Object:
         """Merge ``body`` into an object (RFC 7386: None removes a key) and return it as stored."""
@@ -126,9 +137,10 @@ class Session:
             body["preconditions"] = {"uid": uid}
         return self.request("DELETE", object_path(kind, namespace, name), body, absent_is_none=True) is not None
 
-    def log(self, pod: str, namespace: str) -> str:
-        """Return what the only container of a pod wrote."""
-        _status, content = self._send("GET", object_path("Pod", namespace, pod) + "/log", None, {})
+    def log(self, pod: str, namespace: str, **query: str) -> str:
+        """Return what the only container of a pod wrote; ``query``: ``sinceTime``, ``timestamps``."""
+        path = object_path("Pod", namespace, pod) + "/log"
+        _status, content = self._send("GET", f"{path}?{urlencode(query)}" if query else path, None, {})
         return content.decode("utf-8", "replace")
 
     def request(
@@ -144,7 +156,7 @@ class Session:
         """Send one request and return the JSON document that came back.
 
         Args:
-            method: GET, POST, PATCH or DELETE.
+            method: GET, POST, PUT, PATCH or DELETE.
             path: path on the API server, without query.
             body: JSON document to send.
             query: parameters of the query string.
