@@ -1,0 +1,191 @@
+# Copyright: (c) 2026, The thinkube.chroma contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An operation on the terminal: a bar on a TTY, a line every ten percent elsewhere. FOR INTERNAL COLLECTION USE ONLY."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.thinkube.chroma.plugins.module_utils._operation import Event, meaning
+
+BAR = 24
+# Seconds between two lines where nobody knows the total and there is no TTY.
+QUIET = 60.0
+_BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a phase is, over all pods that work on it.
+
+    Attributes:
+        phase, unit: what is done, and what is counted.
+        done, total: units; total is None where nobody knows.
+        rate: units a second since the phase began; 0 where nothing is known yet.
+        seconds: since the phase began.
+    """
+
+    phase: str
+    unit: str
+    done: int
+    total: int | None
+    rate: float
+    seconds: float
+
+    @property
+    def share(self) -> float | None:
+        """Return the part that is done, 0 to 1."""
+        if self.total is None:
+            return None
+        return min(self.done / self.total, 1.0) if self.total else 1.0
+
+
+class Reporter:
+    """Show what an operation says.
+
+    Args:
+        write: takes a text, and whether a line ends behind it.
+        tty: whether the line can be written over.
+        columns: width of the terminal in characters.
+    """
+
+    def __init__(self, write: Callable[[str, bool], None], tty: bool, columns: int = 79) -> None:
+        self._write = write
+        self._tty = tty
+        self._columns = columns
+        self._progress: dict[str, Event] = {}
+        self._phase = ""
+        self._steps = 0
+        self._spoken = 0.0
+        self._status = ""
+        self._open = False
+        self._ended: set[str] = set()
+        self._trouble = ""
+
+    def show(self, seen: Mapping[str, Any]) -> None:
+        """Show one look at the operation, as ``_operation_job.look`` returns it."""
+        for event in seen["events"]:
+            self._take(event)
+        self._attempts(seen["attempts"], seen["status"])
+        if self._tty and self._status:
+            self._redraw()
+
+    def line(self, text: str) -> None:
+        """Write a line above the bar."""
+        if self._open:
+            self._write("\r\033[K", False)
+            self._open = False
+        self._write(clean(text), True)
+
+    def close(self) -> None:
+        """Leave the cursor at the beginning of a line."""
+        if self._open:
+            self._write("\r", True)
+            self._open = False
+
+    def _take(self, event: Event) -> None:
+        kind, text = event["event"], str(event.get("message", ""))
+        if kind == "progress":
+            self._advance(event)
+        elif kind == "task":
+            if not self._progress:
+                self._status = str(event.get("name", ""))
+        elif kind in ("message", "output"):
+            self.line(text)
+        elif kind in ("warning", "error"):
+            self.line(f"{kind.upper()}: {text} {event.get('hint') or ''}".rstrip())
+        elif kind == "missed":
+            self.line(f"({event['count']} events are gone: the node rotated the log)")
+
+    def _advance(self, event: Event) -> None:
+        if event["phase"] != self._phase:
+            self.close()
+            self._phase, self._steps, self._spoken = event["phase"], 0, 0.0
+        self._progress[event.get("pod", "")] = event
+        state = combine(list(self._progress.values()), self._phase)
+        self._status = render(state, self._columns)
+        share = state.share
+        if share is None:
+            due = state.seconds - self._spoken >= QUIET
+        else:
+            due = int(share * 10) > self._steps
+            self._steps = max(self._steps, int(share * 10))
+        if due and not self._tty:
+            self._spoken = state.seconds
+            self.line(self._status)
+
+    def _attempts(self, attempts: Sequence[Mapping[str, Any]], status: str) -> None:
+        for attempt in attempts:
+            if attempt["exit_code"] and attempt["pod"] not in self._ended:
+                self._ended.add(attempt["pod"])
+                again = "; Kubernetes starts it again" if status == "running" else ""
+                self.line(f"{attempt['pod']} ended with exit code {attempt['exit_code']} ({meaning(attempt['exit_code'])}){again}")
+        trouble = "; ".join(attempt["trouble"] for attempt in attempts if attempt["trouble"])
+        if trouble and trouble != self._trouble:
+            self.line(f"waiting: {trouble}")
+        self._trouble = trouble
+
+    def _redraw(self) -> None:
+        # The text begins with a return: Python flushes a terminal's line then, too.
+        self._write(f"\r\033[K{clean(self._status)[: self._columns]}", False)
+        self._open = True
+
+
+def combine(events: Sequence[Event], phase: str) -> State:
+    """Add up the last progress of each pod that works on a phase."""
+    same = [event for event in events if event["phase"] == phase]
+    totals = [event.get("total") for event in same]
+    return State(
+        phase=phase,
+        unit=same[0].get("unit", ""),
+        done=sum(event["done"] for event in same),
+        total=None if None in totals else sum(total for total in totals if total is not None),
+        rate=sum((event["done"] - event.get("start", 0)) / event["seconds"] for event in same if event.get("seconds")),
+        seconds=max(event.get("seconds", 0.0) for event in same),
+    )
+
+
+def render(state: State, columns: int = 79) -> str:
+    """Return a state as one line of at most ``columns`` characters: bar, percent, counts, rate and the time that is left."""
+    share = state.share
+    parts = [state.phase]
+    if share is not None:
+        filled = int(share * BAR)
+        parts += [f"[{'#' * filled}{'-' * (BAR - filled)}]", f"{int(share * 100):3d} %"]
+    counts = amount(state.done, state.unit)
+    if state.total is not None:
+        counts += f"/{amount(state.total, state.unit)}"
+    parts.append(counts if state.unit == "bytes" else f"{counts} {state.unit}")
+    if state.rate:
+        parts.append(f"{amount(state.rate, state.unit)}/s")
+        if state.total is not None and state.done < state.total:
+            parts.append(f"{duration((state.total - state.done) / state.rate)} left")
+    while len("  ".join(parts)) > columns and len(parts) > 2:
+        # The bar goes first, then what stands last.
+        del parts[1 if parts[1].startswith("[") else -1]
+    return "  ".join(parts)[:columns]
+
+
+def amount(value: float, unit: str) -> str:
+    """Return a number for people: ``12,345``, or ``1.2 GiB`` of bytes."""
+    if unit != "bytes":
+        return f"{value:,.0f}"
+    size, step = float(value), 0
+    while size >= 1024 and step < len(_BINARY_UNITS) - 1:
+        size, step = size / 1024, step + 1
+    return f"{size:.0f} B" if step == 0 else f"{size:.1f} {_BINARY_UNITS[step]}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as ``0:07``, ``12:05`` or ``1:02:03``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def clean(text: str) -> str:
+    """Return a text without what a terminal would obey: names of collections come from anywhere."""
+    return "".join(each if each.isprintable() else " " for each in text)
