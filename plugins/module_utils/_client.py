@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -48,6 +48,7 @@ class Collection:
         dimension: of the embeddings; None while it is empty, and on 0.4, which does not say.
         configuration: index settings in effect, by the names of 1.x (see :data:`HNSW_KEYS`); what the server does not say is absent.
         embedding_function: name of the function that clients are told to use; empty where it is null.
+        described: the server's whole description, as it came.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Collection:
     embedding_function: str
     tenant: str
     database: str
+    described: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def space(self) -> str:
@@ -298,6 +300,10 @@ class ChromaClient:
                 return
             offset += len(rows)
 
+    def page(self, collection: Collection, include: Sequence[str], limit: int, offset: int) -> Mapping[str, Any]:
+        """Return one page of a collection by column, as it came: ``ids``, and what ``include`` names; always in the same order."""
+        return self._get(collection, {"include": list(include), "limit": limit, "offset": offset})
+
     def query(
         self, collection: Collection, query_embeddings: Sequence[Sequence[float]], n_results: int = 10, **options: Any
     ) -> list[list[dict[str, Any]]]:
@@ -385,6 +391,7 @@ def _collection(answer: Mapping[str, Any]) -> Collection:
         embedding_function=str(((answer.get("configuration_json") or {}).get("embedding_function") or {}).get("name") or ""),
         tenant=answer["tenant"],
         database=answer["database"],
+        described=answer,
     )
 
 

@@ -50,12 +50,14 @@ class DatasetCollection:
         id: UUID that it had at its source.
         dimension: of the vectors; None while it had none.
         space: distance function: ``l2``, ``cosine`` or ``ip``.
-        metadata, configuration, schema: as the source says them; configuration and schema are null where it has none.
+        metadata: as the source has it, including ``hnsw:`` keys.
+        configuration: index settings in effect, by the names of ``_client.HNSW_KEYS``.
+        schema: as a 1.5 stores it; None where the source has none.
         records: how many there are.
         columns: of the metadata.
         layout: ``columns``, or ``json`` where the metadata is one column.
         parts: in the order of the records.
-        embedding_function: name of the function that clients are told to use; None where the source says none.
+        embedding_function: what clients are told to use, as 1.x stores it (``name``, ``type``, ``config``); None where the source says none.
         missing_vectors: records without a vector; above 0 only where that was allowed.
     """
 
@@ -66,13 +68,13 @@ class DatasetCollection:
     dimension: int | None
     space: str
     metadata: Mapping[str, Any]
-    configuration: Mapping[str, Any] | None
+    configuration: Mapping[str, Any]
     schema: Mapping[str, Any] | None
     records: int
     columns: tuple[Column, ...]
     layout: str
     parts: tuple[Part, ...]
-    embedding_function: str | None = None
+    embedding_function: Mapping[str, Any] | None = None
     missing_vectors: int = 0
 
     @property

@@ -68,6 +68,12 @@ class Store:
             found = self.filesystem.get_file_info(pafs.FileSelector(self.full(below), allow_not_found=True, recursive=True))
             return {each.path[len(self.root) + 1 :]: each.size for each in found if each.type == pafs.FileType.File}
 
+    def size(self, path: str) -> int | None:
+        """Return the size of a file, bytes; None where there is none."""
+        with self._faults("read", path):
+            found = self.filesystem.get_file_info(self.full(path))
+            return found.size if found.type == pafs.FileType.File else None
+
     def read(self, path: str) -> bytes | None:
         """Return the content of a small file; None where there is none."""
         with self._faults("read", path):
@@ -214,21 +220,6 @@ def check_sizes(store: Store, manifest: Manifest) -> None:
         if found.get(part.path) != part.bytes:
             seen = "is absent" if part.path not in found else f"has {found[part.path]} bytes"
             raise _mismatch(store, part, f"{seen}; the manifest says {part.bytes} bytes")
-
-
-def check_part(store: Store, part: Part) -> None:
-    """Read a part whole and compare its size and checksum with the manifest.
-
-    Raises:
-        ChromaError: ``manifest_mismatch``.
-    """
-    digest, size = hashlib.sha256(), 0
-    with store.open_input(part.path) as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-            size += len(block)
-    if (size, digest.hexdigest()) != (part.bytes, part.sha256):
-        raise _mismatch(store, part, "is not what was exported: its size or checksum differs from the manifest")
 
 
 def sync(path: str) -> None:
