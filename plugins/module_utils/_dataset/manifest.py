@@ -57,7 +57,7 @@ class DatasetCollection:
         columns: of the metadata.
         layout: ``columns``, or ``json`` where the metadata is one column.
         parts: in the order of the records.
-        embedding_function: what clients are told to use, as 1.x stores it (``name``, ``type``, ``config``); None where the source says none.
+        embedding_function: what clients are told to use, as 1.x stores it (``name``, ``type``, ``config``); None where it says none.
         missing_vectors: records without a vector; above 0 only where that was allowed.
     """
 
@@ -68,7 +68,7 @@ class DatasetCollection:
     dimension: int | None
     space: str
     metadata: Mapping[str, Any]
-    configuration: Mapping[str, Any]
+    configuration: Mapping[str, Any] | None
     schema: Mapping[str, Any] | None
     records: int
     columns: tuple[Column, ...]

@@ -222,6 +222,21 @@ def check_sizes(store: Store, manifest: Manifest) -> None:
             raise _mismatch(store, part, f"{seen}; the manifest says {part.bytes} bytes")
 
 
+def check_part(store: Store, part: Part) -> None:
+    """Read a part whole and compare its size and checksum with the manifest.
+
+    Raises:
+        ChromaError: ``manifest_mismatch``.
+    """
+    digest, size = hashlib.sha256(), 0
+    with store.open_input(part.path) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            size += len(block)
+    if (size, digest.hexdigest()) != (part.bytes, part.sha256):
+        raise _mismatch(store, part, "is not what was exported: its size or checksum differs from the manifest")
+
+
 def sync(path: str) -> None:
     """Make a file or the entries of a directory durable."""
     handle = os.open(path, os.O_RDONLY)
