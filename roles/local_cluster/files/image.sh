@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Build an image without a container engine and push it: image.sh CACHE MARKER REFERENCE DIRECTORY CONTEXT [NAME=VALUE…]
+# Build an image without a container engine and push it: image.sh CACHE MARKER REFERENCE DIRECTORY CONTEXT [OPTION-OF-BUILDAH…]
 # DIRECTORY holds the Containerfile; "debootstrap" in its place makes Debian's base from the machine's own mirror.
 # MARKER is written last, so that an interrupted build is made again.
 set -eu
@@ -35,10 +35,14 @@ else
     containerfile=$directory/Containerfile
 fi
 
-arguments=
-for pair in "$@"; do arguments="$arguments --build-arg $pair"; done
-# shellcheck disable=SC2086 # build arguments hold no blanks
-image build --signature-policy "$policy" --tls-verify=false --layers=false --format oci $arguments --tag "$reference" --file "$containerfile" "$context"
+image build --signature-policy "$policy" --tls-verify=false --layers=false --format oci "$@" --tag "$reference" --file "$containerfile" "$context"
 image push --signature-policy "$policy" --tls-verify=false --disable-compression --quiet "$reference" "docker://$reference"
-image rmi --all --force > /dev/null
+case $reference in
+*/chroma-operations-base:*) ;; # the next one is made of it, and to fetch it again would take longer than to build
+*/chroma-operations:*) image rmi --force "$reference" > /dev/null ;;
+*) image rmi --all --force > /dev/null ;;
+esac
+# A node that has another image of this name would keep it.
+socket=/run/thinkube-chroma/containerd.sock
+if [ -S $socket ]; then ctr --address $socket --namespace k8s.io images rm "$reference" > /dev/null 2>&1 || true; fi # it has none
 touch "$marker"
