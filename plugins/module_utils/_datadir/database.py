@@ -1,0 +1,228 @@
+# Copyright: (c) 2026, The thinkube.chroma contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``chroma.sqlite3``, opened so that nothing in the directory can change. FOR INTERNAL COLLECTION USE ONLY."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import pa
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import DATABASE, Damaged
+from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
+
+# Seconds to wait for a writer. Chroma commits in milliseconds; whoever holds the lock longer does so on purpose.
+BUSY = 10.0
+
+# Rows that ADBC puts into one Arrow batch; its default of 1024 costs a third more.
+_ROWS = 65536
+
+# Codes of SQLite that say that somebody else holds a lock.
+_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+class Database:
+    """Read-only access to one ``chroma.sqlite3``; use :func:`open_database`.
+
+    There are two connections: Python's for small answers, and ADBC's, which returns Arrow and lets other threads run
+    meanwhile. Both are opened with ``mode=ro``. Each is a copy of SQLite of its own: as POSIX locks belong to a process,
+    closing either drops locks that the process holds on the file. Close this object before a lock is taken, or after it is released.
+
+    Args:
+        path: the original file, for messages.
+        file: what is opened: the original, or a copy.
+    """
+
+    def __init__(self, path: Path, file: Path) -> None:
+        self.path = path
+        uri = f"file:{quote(str(file))}?mode=ro"
+        self._uri = uri
+        self._arrow: Any = None
+        # Stays open as long as the connections do, for the same reason.
+        self._file = os.open(file, os.O_RDONLY)
+        self.size = os.fstat(self._file).st_size
+        try:
+            self._connection = sqlite3.connect(uri, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error:
+            os.close(self._file)
+            raise
+
+    def close(self) -> None:
+        """Close both connections."""
+        if self._arrow is not None:
+            self._arrow.close()
+        self._connection.close()
+        os.close(self._file)
+
+    def prepare(self) -> None:
+        """Turn on SQLite's safeguards against a crafted file, and read its first page."""
+        for pragma in ("query_only=ON", "trusted_schema=OFF", "cell_size_check=ON", "mmap_size=0"):
+            self._connection.execute(f"PRAGMA {pragma}")
+        self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a small answer.
+
+        Raises:
+            Damaged: ``sqlite``.
+            ChromaError: ``busy`` where a writer holds the lock.
+        """
+        with self.reported():
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def columns(self, table: str) -> tuple[str, ...]:
+        """Return the names of a table's columns; none where the table is absent."""
+        found = self.rows("SELECT type, sql FROM sqlite_master WHERE name = ?", (table,))
+        if not found:
+            return ()
+        if found[0][0] != "table" or not str(found[0][1]).lstrip().upper().startswith("CREATE TABLE"):
+            raise Damaged("schema", self.path, f"{table} is a {found[0][0]} that Chroma did not make.")
+        return tuple(str(row[1]) for row in self.rows(f'PRAGMA table_info("{table}")'))
+
+    def arrow(self, sql: str, parameters: Sequence[Any], types: Sequence[Any]) -> Iterator[pa.RecordBatch]:
+        """Yield a large answer in Arrow batches.
+
+        Args:
+            sql: a SELECT whose columns have the given types.
+            types: ``pa.int64()``, ``pa.float64()`` or ``pa.string()`` for each column.
+
+        Raises:
+            Damaged: ``sqlite``, also where a value has another type.
+        """
+        # ADBC takes the types from the first rows, and takes a column of nulls for integers: so the first row is ours.
+        first = {pa.int64(): "0", pa.float64(): "0.0", pa.string(): "''"}
+        sql = f"SELECT {', '.join(first[each] for each in types)} UNION ALL {sql}"
+        with self.reported(), self._cursor() as cursor:
+            cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": _ROWS})
+            cursor.execute(sql, tuple(parameters))
+            skip = 1
+            with cursor.fetch_record_batch() as reader:
+                if list(reader.schema.types) != list(types):
+                    raise Damaged("sqlite", self.path, f"values of another type than {', '.join(map(str, types))} in: {sql[:200]}")
+                for batch in reader:
+                    kept = batch.slice(skip)
+                    skip = 0
+                    if kept.num_rows:
+                        kept.validate(full=True)
+                        yield kept
+
+    def state(self) -> str:
+        """Return SQLite's change counter and the file's size and time: they differ after every commit."""
+        about = os.fstat(self._file)
+        return f"{os.pread(self._file, 4, 24).hex()}-{about.st_size}-{about.st_mtime_ns}"
+
+    def _cursor(self) -> Any:
+        if self._arrow is None:
+            import adbc_driver_sqlite.dbapi as driver  # only the data plane has it
+
+            self._arrow = driver.connect(self._uri, autocommit=True)
+        return self._arrow.cursor()
+
+    @contextlib.contextmanager
+    def reported(self) -> Iterator[None]:
+        """Turn the errors of both drivers into ours."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._told(str(error), getattr(error, "sqlite_errorcode", 0) & 0xFF in _LOCKED) from error
+        except (pa.ArrowException, ValueError, OSError) as error:
+            raise self._told(str(error), "locked" in str(error)) from error
+        except Exception as error:
+            # ADBC's own hierarchy, which cannot be named where the driver is absent.
+            if type(error).__module__.startswith("adbc_driver_manager"):
+                raise self._told(str(error), "database is locked" in str(error)) from error
+            raise
+
+    def _told(self, text: str, locked: bool) -> ChromaError:
+        if locked:
+            message = f"Another process has held the lock on {self.path} for {BUSY:.0f} s."
+            return ChromaError("busy", message, "Wait until it is done, or stop it.")
+        return Damaged("sqlite", self.path, text)
+
+
+@contextlib.contextmanager
+def open_database(directory: Path, scratch: Path | None = None) -> Iterator[Database]:
+    """Open the database of a data directory for the length of a ``with`` block, without changing a byte of it.
+
+    A transaction that was interrupted has left a journal that has to be rolled back, and a database in WAL mode needs
+    files beside it: both are done on a copy.
+
+    Args:
+        directory: holds ``chroma.sqlite3``.
+        scratch: where such a copy may be made; the system's temporary directory by default.
+
+    Raises:
+        ChromaError: ``not_chroma_directory`` where there is none, ``busy``.
+        Damaged: ``sqlite`` where it is no database.
+    """
+    path = directory / DATABASE
+    if not path.is_file():
+        hint = "Give the directory that holds chroma.sqlite3: /data in images of 1.x, /chroma/chroma in those of 0.x."
+        raise ChromaError("not_chroma_directory", f"{path} is no file, so {directory} is no data directory of Chroma.", hint)
+    with contextlib.ExitStack() as stack:
+        database = None if _needs_copy(path) else _opened(path, path)
+        if database is None:
+            parent = stack.enter_context(tempfile.TemporaryDirectory(prefix="chroma-reader-", dir=scratch))
+            copy = _copied(path, Path(parent))
+            database = _opened(path, copy)
+            if database is None:
+                raise Damaged("sqlite", path, "its journal cannot be rolled back, not even in a copy.")
+        stack.callback(database.close)
+        yield database
+
+
+def _opened(path: Path, file: Path) -> Database | None:
+    """Open the file; None where SQLite would have to write first."""
+    try:
+        database = Database(path, file)
+    except sqlite3.Error as error:
+        raise Damaged("sqlite", path, str(error)) from error
+    try:
+        with database.reported():
+            try:
+                database.prepare()
+            except sqlite3.OperationalError as error:
+                journal = Path(f"{file}-journal")
+                code = getattr(error, "sqlite_errorcode", 0)
+                if journal.exists() and code & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+                    database.close()
+                    return None
+                raise
+    except ChromaError:
+        database.close()
+        raise
+    return database
+
+
+def _needs_copy(path: Path) -> bool:
+    """Whether the file is in WAL mode: bytes 18 and 19 of its header are 2 (https://www.sqlite.org/fileformat.html)."""
+    with path.open("rb") as file:
+        return 2 in file.read(20)[18:20]
+
+
+def _copied(path: Path, scratch: Path) -> Path:
+    """Copy the database with its journal, and let SQLite replay it there."""
+    for suffix in ("", "-journal", "-wal"):
+        source = Path(f"{path}{suffix}")
+        if source.is_file():
+            shutil.copyfile(source, scratch / source.name)
+    copy = scratch / path.name
+    try:
+        connection = sqlite3.connect(copy, timeout=BUSY)
+        try:
+            connection.execute("PRAGMA trusted_schema=OFF")
+            connection.execute("PRAGMA journal_mode=DELETE")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise Damaged("sqlite", path, str(error)) from error
+    return copy
