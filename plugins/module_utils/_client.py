@@ -387,7 +387,7 @@ def _collection(answer: Mapping[str, Any]) -> Collection:
         name=answer["name"],
         metadata=metadata,
         dimension=answer.get("dimension"),
-        configuration=_configuration(answer.get("configuration_json") or {}, metadata),
+        configuration=index_settings(answer.get("configuration_json") or {}, metadata),
         embedding_function=str(((answer.get("configuration_json") or {}).get("embedding_function") or {}).get("name") or ""),
         tenant=answer["tenant"],
         database=answer["database"],
@@ -395,7 +395,7 @@ def _collection(answer: Mapping[str, Any]) -> Collection:
     )
 
 
-def _configuration(stored: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
+def index_settings(stored: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return the index settings in effect: 1.x says them; on 0.x the ``hnsw:`` keys of the metadata override its defaults."""
     if "hnsw" in stored:
         return {key: stored["hnsw"][key] for key in HNSW_KEYS if key in (stored["hnsw"] or {})}
