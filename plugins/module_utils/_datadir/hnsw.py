@@ -10,6 +10,7 @@ An element of ``data_level0.bin`` is: 16 bits with the number of its links, 8 bi
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout im
 _HEADER = struct.Struct("<i6QiI3QdQ")
 _LABEL_BYTES = 8
 _DELETED = 1
+
+# Far beyond any embedding; what is larger is no header.
+MOST_DIMENSIONS = 1 << 20
 
 # Bytes read at once: large enough for the disk, small beside everything else.
 CHUNK = 8 << 20
@@ -101,7 +105,7 @@ def read_header(path: Path) -> Header:
             ("no room for the links", header.vector_offset != 4 + 4 * header.max_links0),
             (
                 "vectors that are no float32",
-                header.label_offset < header.vector_offset + 4 or (header.label_offset - header.vector_offset) % 4,
+                not 0 < header.dimension <= MOST_DIMENSIONS or (header.label_offset - header.vector_offset) % 4 != 0,
             ),
             ("an offset of the first level that is not 0", header.level0_offset != 0),
         )
@@ -192,7 +196,7 @@ class VectorFile:
         far = np.flatnonzero(np.diff(ordered) > max(1, _GAP_BYTES // size)) + 1
         edges = [0, *far.tolist(), len(ordered)]
         step = max(1, CHUNK // size)
-        for left, right in zip(edges, edges[1:], strict=False):
+        for left, right in itertools.pairwise(edges):
             while left < right:
                 first = int(ordered[left])
                 end = left + int(np.searchsorted(ordered[left:right], first + step))

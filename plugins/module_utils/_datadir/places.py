@@ -33,7 +33,7 @@ class Places:
     """
 
     def __init__(self, labels: LabelMap | None, index_labels: Any = None, deleted: Any = None) -> None:
-        self._ids = labels.ids if labels is not None else None
+        self._ids: Any = labels.ids if labels is not None else None
         self._changed_ids: Any = None
         self._changed_places: Any = None
         if labels is None:

@@ -58,9 +58,8 @@ class Records:
         self._rowids, self._places = self._read_rowids(places)
         self._pending_places = places.find(pa.array(list(self._pending), pa.string()))
         self.schema = self._plan()
-        self.dimension = (
-            self.schema.field("vector").type.list_size if pa.types.is_fixed_size_list(self.schema.field("vector").type) else None
-        )
+        kind = self.schema.field("vector").type
+        self.dimension = kind.list_size if pa.types.is_fixed_size_list(kind) else None
 
     def __len__(self) -> int:
         return len(self._rowids) + len(self._pending)
@@ -154,13 +153,10 @@ class Records:
             if entry.id not in pending:
                 pending[entry.id] = self._stored_metadata(entry.id)
             before = pending[entry.id]
+            exists = before is not None
             if entry.operation == wal.DELETE:
                 pending[entry.id] = None
-            elif (
-                (entry.operation == wal.ADD and before is None)
-                or entry.operation == wal.UPSERT
-                or (entry.operation == wal.UPDATE and before is not None)
-            ):
+            elif entry.operation == wal.UPSERT or exists == (entry.operation == wal.UPDATE):
                 merged = {**(before or {}), **entry.metadata}
                 pending[entry.id] = {key: value for key, value in merged.items() if value is not None}
         self._replaced = list(pending)
