@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import np
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import PAGE, ChromaClient, Collection
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.flight import Patience, spread
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.floats import rounded
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.reading import Dataset, Source, choose, open_dataset
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.rows import Rows, encode, requests, rows_per_request
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.store import Store
@@ -38,6 +39,7 @@ class Outcome:
         written, skipped: records of the dataset that were not there as they are, and that were.
         verified: records that were read back equal.
         after: records that it holds.
+        rounded: records with a float in their metadata of which the server holds a neighbour, see :mod:`floats`.
     """
 
     target: Target
@@ -49,6 +51,7 @@ class Outcome:
     skipped: int = 0
     verified: int = 0
     after: int = 0
+    rounded: int = 0
 
     def view(self) -> dict[str, Any]:
         """Return the outcome as a user is shown it."""
@@ -63,6 +66,7 @@ class Outcome:
             "written": self.written,
             "skipped": self.skipped,
             "verified": self.verified,
+            "rounded": self.rounded,
             "others": max(0, self.after - self.target.records),
         }
 
@@ -87,7 +91,7 @@ def import_dataset(store: Store, client: ChromaClient, request: ImportRequest, c
     dataset = open_dataset(store)
     sources = choose(dataset, request.collections)
     tenant, database = client.connection.tenant, client.connection.database
-    targets = plan_targets(sources, request, tenant, database, legacy=client.legacy, booleans=client.api != "v1")
+    targets = plan_targets(sources, request, tenant, database, client.version)
     databases = _databases(client, targets)
     absent = [each for each, exists in databases.items() if not exists]
     if absent and not request.create_database:
@@ -213,17 +217,23 @@ def _bring(dataset: Dataset, outcome: Outcome, request: ImportRequest, patience:
                 patience(partial(client.write, collection, "upsert", payload))
         return len(different), len(rows) - len(different)
 
-    pages = dataset.pages(target.source, size)
+    written = skipped = touched = 0
+
+    def pages() -> Iterator[Rows]:
+        nonlocal touched
+        for rows in dataset.pages(target.source, size):
+            touched += 0 if client.legacy else sum(map(rounded, rows.metadatas))
+            yield rows
+
     if outcome.before:
-        results = spread(mend, pages, request.concurrency, patience)
+        results = spread(mend, pages(), request.concurrency, patience)
     else:
-        results = spread(write, (each for rows in pages for each in requests(rows, packed, most)), request.concurrency, patience)
-    written = skipped = 0
+        results = spread(write, (each for rows in pages() for each in requests(rows, packed, most)), request.concurrency, patience)
     for wrote, kept in results:
         written, skipped = written + wrote, skipped + kept
         progress.advance(wrote + kept)
     # What was compared and found equal needs no second look; what was written does.
-    return replace(outcome, written=written, skipped=skipped, verified=0 if written else skipped)
+    return replace(outcome, written=written, skipped=skipped, verified=0 if written else skipped, rounded=touched)
 
 
 def mended(rows: Rows, different: Sequence[Difference], found: Mapping[str, Mapping[str, Any]], legacy: bool) -> tuple[Rows, list[str]]:

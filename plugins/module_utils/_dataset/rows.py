@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import np, orjson, pa, pc
-from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.floats import exact_text
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._transport import PAYLOAD_LIMIT
 
@@ -142,16 +141,15 @@ def encode(rows: Rows, packed: bool) -> bytes:
     """Return the body of an upsert.
 
     Args:
-        packed: for 1.x: floats as it reads them (see ``floats``), embeddings as base64 of little-endian float32, half the bytes.
-            Never for 0.x: on 0.4.24 such a request fixes the dimension of an empty collection to the length of the text.
+        packed: embeddings as base64 of little-endian float32: half the bytes, and taken by 1.0.20 and 1.5.9. Never for 0.x: on
+            0.4.24 such a request fixes the dimension of an empty collection to the length of the text.
     """
     if packed:
         embeddings: Any = [base64.b64encode(each).decode("ascii") for each in np.ascontiguousarray(rows.vectors, "<f4")]
     else:
         # As float64: the shortest text of a float32, read as float64 and rounded again, is now and then its neighbour.
         embeddings = np.ascontiguousarray(rows.vectors, np.float64)
-    metadatas = [_exact(each) for each in rows.metadatas] if packed else rows.metadatas
-    body = {"ids": rows.ids, "embeddings": embeddings, "documents": rows.documents, "metadatas": metadatas, "uris": rows.uris}
+    body = {"ids": rows.ids, "embeddings": embeddings, "documents": rows.documents, "metadatas": rows.metadatas, "uris": rows.uris}
     for key in ("documents", "metadatas", "uris"):
         if not any(each is not None for each in body[key]):
             del body[key]
@@ -192,19 +190,6 @@ def _values(batch: Any, name: str) -> list[Any]:
         return [None] * batch.num_rows
     values: list[Any] = batch.column(name).to_pylist()
     return values
-
-
-def _exact(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return metadata whose floats are in the form that 1.x reads as they are."""
-    if metadata is None or not any(isinstance(each, (float, list)) for each in metadata.values()):
-        return metadata
-    return {key: _exact_value(value) for key, value in metadata.items()}
-
-
-def _exact_value(value: Any) -> Any:
-    if isinstance(value, float):
-        return orjson.Fragment(exact_text(value))
-    return [_exact_value(each) for each in value] if isinstance(value, list) else value
 
 
 def _is_plain(kind: Any) -> bool:

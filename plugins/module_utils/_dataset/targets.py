@@ -16,6 +16,16 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.reading i
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._values import check_metadata
 
+# In effect on 0.x where a collection does not say otherwise; 0.6 searches with 100 (chromadb/segment/impl/vector/hnsw_params.py).
+DEFAULTS_0X = {
+    "space": DEFAULT_SPACE,
+    "ef_construction": 100,
+    "ef_search": 10,
+    "max_neighbors": 16,
+    "resize_factor": 1.2,
+    "sync_threshold": 1000,
+}
+
 
 @dataclass(frozen=True)
 class ImportRequest:
@@ -70,15 +80,12 @@ class Target:
         return self.source.collection.records
 
 
-def plan_targets(
-    sources: Sequence[Source], request: ImportRequest, tenant: str, database: str, *, legacy: bool, booleans: bool = True
-) -> tuple[Target, ...]:
+def plan_targets(sources: Sequence[Source], request: ImportRequest, tenant: str, database: str, version: str) -> tuple[Target, ...]:
     """Return where this part of the import puts its collections, in the order of the dataset.
 
     Args:
         tenant, database: of the connection.
-        legacy: the server is a 0.x.
-        booleans: false on 0.4, which stores booleans in the metadata of a collection as integers.
+        version: of the server, as it says it.
 
     Raises:
         ChromaError: ``invalid_value``, ``not_found`` (a renamed collection), ``invalid_name``, ``invalid_metadata``, or ``conflict`` where
@@ -93,7 +100,7 @@ def plan_targets(
     unknown = sorted(set(request.rename) - names)
     if unknown:
         raise ChromaError("not_found", f"rename names {unknown[0]}, which is not among the collections to import.", "Correct the name.")
-    targets = [_target(each, request, tenant, database, legacy, booleans) for each in sources]
+    targets = [_target(each, request, tenant, database, version) for each in sources]
     taken: dict[tuple[str, str, str], Target] = {}
     for target in targets:
         place = (target.tenant, target.database, target.name)
@@ -137,61 +144,35 @@ def check_existing(target: Target, existing: Collection, dimension: int | None) 
         raise ChromaError("space_mismatch", message, hint)
 
 
-def settings_of(collection: DatasetCollection) -> dict[str, Any]:
-    """Return the index settings that a collection's owner chose, by the names of ``_client.HNSW_KEYS``.
+def settings_of(collection: DatasetCollection, version: str) -> dict[str, Any]:
+    """Return the index settings that a server has to be told, by the names of ``_client.HNSW_KEYS``.
 
-    0.x builds its index from ``hnsw:`` keys of the metadata, and stores defaults in its configuration that nobody chose; 1.x
-    says all settings, on disk in another place than by API, and from 1.5 on in the schema.
+    Args:
+        version: of the server. 0.x keeps settings as keys of the metadata: what it does by itself anyway is not added there.
     """
-    chosen = {key: collection.metadata[name] for key, name in HNSW_KEYS.items() if collection.metadata.get(name) is not None}
-    index = _index(collection)
-    chosen |= {key: index[key] for key in HNSW_KEYS if index.get(key) is not None}
-    return {**chosen, "space": collection.space}
+    stored = collection.configuration or {}
+    settings = {key: stored[key] for key in HNSW_KEYS if stored.get(key) is not None} | {"space": collection.space}
+    if not version.startswith("0."):
+        return settings
+    defaults = {**DEFAULTS_0X, "ef_search": 100 if version.startswith("0.6") else DEFAULTS_0X["ef_search"]}
+    return {key: value for key, value in settings.items() if value != defaults[key]}
 
 
-def embedding_function_of(collection: DatasetCollection) -> Mapping[str, Any] | None:
-    """Return what clients of the collection are told to use, as 1.x stores it; None where the source knows none."""
-    for holder in (collection.configuration or {}, _schema(collection)):
-        function = holder.get("embedding_function")
-        if isinstance(function, Mapping) and function.get("type") == "known":
-            return dict(function)
-    return None
-
-
-def _target(source: Source, request: ImportRequest, tenant: str, database: str, legacy: bool, booleans: bool) -> Target:
-    collection = source.collection
+def _target(source: Source, request: ImportRequest, tenant: str, database: str, version: str) -> Target:
+    collection, function = source.collection, source.collection.embedding_function
+    legacy = version.startswith("0.")
     name = request.rename.get(collection.id) or request.rename.get(collection.name) or collection.name
     check_name(name, legacy)
     metadata = {key: value for key, value in collection.metadata.items() if value is not None}
     check_metadata(f"collection {collection.name} of the dataset", metadata, lists=False, nulls=False)
-    if not booleans:
+    if version.startswith("0.4."):  # which stores them as integers
         metadata = {key: int(value) if isinstance(value, bool) else value for key, value in metadata.items()}
-    settings = settings_of(collection)
-    if legacy and settings["space"] == DEFAULT_SPACE:
-        del settings["space"]  # needs no key in the metadata
     return Target(
         source,
         collection.tenant if request.keep_databases else tenant,
         collection.database if request.keep_databases else database,
         name,
         metadata,
-        settings,
-        None if legacy else embedding_function_of(collection),
+        settings_of(collection, version),
+        function if not legacy and function and function.get("type") == "known" else None,
     )
-
-
-def _index(collection: DatasetCollection) -> Mapping[str, Any]:
-    stored = collection.configuration or {}
-    for holder in (stored, stored.get("vector_index") or {}, _schema(collection)):
-        for kind in ("hnsw", "spann"):
-            if isinstance(holder.get(kind), Mapping):
-                return dict(holder[kind])
-    return {}
-
-
-def _schema(collection: DatasetCollection) -> Mapping[str, Any]:
-    """Return what a schema of 1.5 says of the index of the embeddings."""
-    holder: Any = collection.schema
-    for key in ("keys", "#embedding", "float_list", "vector_index", "config"):
-        holder = holder.get(key) if isinstance(holder, Mapping) else None
-    return holder if isinstance(holder, Mapping) else {}

@@ -51,7 +51,7 @@ def differences(rows: Rows, found: Mapping[str, Mapping[str, Any]], space: str, 
         rows: of the dataset.
         found: what :func:`stored` returned for them.
         space: vectors of ``l2`` and ``ip`` have to be equal in all bits, those of ``cosine`` within ``COSINE_TOLERANCE`` of their length.
-        legacy: the server is a 0.x, which holds every float; 1.x can't be sent one in a thousand, and then has to hold its neighbour.
+        legacy: the server is a 0.x, which holds every float; 1.x may hold a neighbour (see ``floats``), and then has to hold just that.
     """
     wrong_vectors = _wrong_vectors(rows, found, space)
     seen = []
