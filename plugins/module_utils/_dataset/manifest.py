@@ -21,6 +21,8 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._errors import Chr
 MANIFEST = "manifest.json"
 FORMAT = "thinkube.chroma/dataset"
 VERSION = 1
+# Of the collection: a module runs from an archive, where no file of it can be asked.
+GENERATOR = {"name": "thinkube.chroma", "version": "1.1.0"}
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -34,12 +36,14 @@ class Part:
         records: rows.
         bytes: size of the file.
         sha256: of the file, hexadecimal.
+        missing_vectors: records whose vector is null; above 0 only where that was allowed.
     """
 
     path: str
     records: int
     bytes: int
     sha256: str
+    missing_vectors: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,6 @@ class DatasetCollection:
         layout: ``columns``, or ``json`` where the metadata is one column.
         parts: in the order of the records.
         embedding_function: what clients are told to use, as 1.x stores it (``name``, ``type``, ``config``); None where it says none.
-        missing_vectors: records without a vector; above 0 only where that was allowed.
     """
 
     id: str
@@ -75,7 +78,6 @@ class DatasetCollection:
     layout: str
     parts: tuple[Part, ...]
     embedding_function: Mapping[str, Any] | None = None
-    missing_vectors: int = 0
 
     @property
     def bytes(self) -> int:
