@@ -33,6 +33,10 @@ STAGES: tuple[tuple[tuple[str, str], ...], ...] = (
         ("discovery_config", "ConfigMap"),
         ("tls_secret", "Secret"),
         ("auth_secret", "Secret"),
+        ("operations_binding", "RoleBinding"),
+        ("operations_role", "Role"),
+        ("operations_account", "ServiceAccount"),
+        ("operations_lock", "Lease"),
     ),
     (("pvc", "PersistentVolumeClaim"),),
 )
@@ -79,12 +83,13 @@ class Found:
     Attributes:
         namespace: the Namespace object, None where absent.
         objects: objects by their name in the option ``names``.
-        jobs, pods: what carries our label, also what a broken release or an interrupted test left behind.
+        schedules, jobs, pods: what carries our label, also what a broken release or an interrupted test left behind.
         contents: (kind, name) of everything in the namespace; None where it was not looked at.
     """
 
     namespace: Object | None = None
     objects: dict[str, Object] = field(default_factory=dict)
+    schedules: tuple[Object, ...] = ()
     jobs: tuple[Object, ...] = ()
     pods: tuple[Object, ...] = ()
     contents: frozenset[tuple[str, str]] | None = None
@@ -163,9 +168,12 @@ def plan_rollback(found: Found, remove_data: bool) -> Plan:
                 kept.append(Kept(item["kind"], item["metadata"]["name"], reason))
             else:
                 delete.append(_target(item, stage))
+        if stage == 0:
+            # Before the jobs, of which they would make more.
+            delete += [_target(item, stage) for item in found.schedules]
         if entries[0][1] == "StatefulSet":
             owners = {target.uid for target in delete}
-            delete += [_target(item, stage) for item in found.jobs]
+            delete += [_target(item, stage) for item in found.jobs if not _owners(item) & owners]
             owners |= {item["metadata"]["uid"] for item in found.jobs}
             delete += [_target(pod, stage) for pod in found.pods if not _owners(pod) & owners]
     namespace = _target(found.namespace, _NAMESPACE_STAGE)
@@ -224,9 +232,10 @@ def _find(session: Session, namespace: str, names: dict[str, str], remove_data: 
                 objects[role] = item
     ours = f"{MANAGED_BY}={OWNER}"
     # Items of a list come without their kind.
-    jobs = tuple({**item, "kind": "Job"} for item in session.items("Job", namespace, labelSelector=ours))
-    pods = tuple({**item, "kind": "Pod"} for item in session.items("Pod", namespace, labelSelector=ours))
-    return Found(found, objects, jobs, pods, _contents(session, namespace) if remove_data else None)
+    schedules, jobs, pods = (
+        tuple({**item, "kind": kind} for item in session.items(kind, namespace, labelSelector=ours)) for kind in ("CronJob", "Job", "Pod")
+    )
+    return Found(found, objects, schedules, jobs, pods, _contents(session, namespace) if remove_data else None)
 
 
 def _contents(session: Session, namespace: str) -> frozenset[tuple[str, str]] | None:
@@ -263,8 +272,8 @@ def _listable(group: Object, root: str, namespace: str) -> dict[str, str]:
 
 def _delete(session: Session, namespace: str, targets: list[Target], timeout: float, result: Object) -> None:
     for target in targets:
-        # A StatefulSet counts as gone only after its pods.
-        propagation = "Foreground" if target.kind in ("StatefulSet", "Job") else "Background"
+        # These count as gone only after what they made: pods, jobs with their pods.
+        propagation = "Foreground" if target.kind in ("StatefulSet", "CronJob", "Job") else "Background"
         session.delete(target.kind, target.name, _where(target.kind, namespace), target.uid, propagation)
     pods_too = any(target.kind == "StatefulSet" for target in targets)
 

@@ -12,6 +12,7 @@ version_added: 1.0.0
 author: The thinkube.chroma contributors (@thinkube)
 description:
   - Deletes what this collection created, in an order that never leaves the database open, and waits until each object is gone.
+  - CronJobs, Jobs and Pods of this collection are found by their label, whatever their name; operations that run are ended.
   - Objects without the label C(app.kubernetes.io/managed-by=thinkube.chroma) are kept and named, and so are those with the annotation
     C(thinkube.chroma/adopted=true), which M(thinkube.chroma.chroma_apply) gives a volume claim or tokens that others made.
   - Without O(remove_data), the volume claim stays, and with it the namespace and the Secret with the tokens, so that a new
@@ -59,6 +60,22 @@ options:
       pvc:
         description: The PersistentVolumeClaim.
         type: str
+      operations_binding:
+        description: The RoleBinding of the operations that write.
+        type: str
+        version_added: 1.1.0
+      operations_role:
+        description: Their Role.
+        type: str
+        version_added: 1.1.0
+      operations_account:
+        description: Their ServiceAccount.
+        type: str
+        version_added: 1.1.0
+      operations_lock:
+        description: The Lease that is their lock.
+        type: str
+        version_added: 1.1.0
   remove_data:
     description:
       - Whether to remove the volume claim and the tokens too. The data are lost for good.

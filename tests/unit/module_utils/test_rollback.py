@@ -26,6 +26,10 @@ NAMES = {
     "tls_secret": "chroma-tls-secret",
     "auth_secret": "chroma-auth",
     "pvc": "chroma-data-pvc",
+    "operations_binding": "chroma-operations",
+    "operations_role": "chroma-operations",
+    "operations_account": "chroma-operations",
+    "operations_lock": "chroma-operation",
 }
 KINDS = {
     "ingress": "Ingress",
@@ -39,6 +43,10 @@ KINDS = {
     "tls_secret": "Secret",
     "auth_secret": "Secret",
     "pvc": "PersistentVolumeClaim",
+    "operations_binding": "RoleBinding",
+    "operations_role": "Role",
+    "operations_account": "ServiceAccount",
+    "operations_lock": "Lease",
 }
 DATA = {"PersistentVolumeClaim chroma-data-pvc", "Secret chroma-auth", "Namespace chroma"}
 GATEWAY_API = "/apis/gateway.networking.k8s.io/v1/namespaces/chroma/httproutes/chroma-route"
@@ -107,6 +115,10 @@ def test_by_default_the_data_stay(release):
         "ConfigMap chroma-gateway",
         "ConfigMap thinkube-service-config",
         "Secret chroma-tls-secret",
+        "RoleBinding chroma-operations",
+        "Role chroma-operations",
+        "ServiceAccount chroma-operations",
+        "Lease chroma-operation",
     ]
     assert set(names(result["kept"])) == DATA
     assert all(item["reason"] for item in result["kept"])
@@ -116,7 +128,7 @@ def test_by_default_the_data_stay(release):
 def test_with_remove_data_nothing_is_left(release):
     result = roll(release, remove_data=True)
     assert result["kept"] == []
-    assert names(result["deleted"])[-3:] == ["Secret chroma-auth", "PersistentVolumeClaim chroma-data-pvc", "Namespace chroma"]
+    assert names(result["deleted"])[-2:] == ["PersistentVolumeClaim chroma-data-pvc", "Namespace chroma"]
     assert list(release.objects) == ["/api/v1/namespaces/chroma/configmaps/kube-root-ca.crt"]
 
 
@@ -196,6 +208,17 @@ def test_pods_and_jobs_that_were_left_behind_are_removed(release):
     release.session().delete("Pod", "operation-1", "chroma")
     assert {"Job operation", "Pod chroma-selftest-x"} <= set(names(roll(release)["deleted"]))
     assert release.session().get("Pod", "foreign", "chroma")
+
+
+def test_schedules_are_removed_before_what_they_made(release):
+    schedule = release.put("CronJob", "chroma-export", "chroma", labels=OURS)
+    release.put("CronJob", "theirs", "chroma")
+    job = release.put("Job", "chroma-export-1", "chroma", labels=OURS, owners=[schedule["metadata"]["uid"]])
+    pod = release.put("Pod", "chroma-export-1-x", "chroma", labels=OURS, owners=[job["metadata"]["uid"]])
+    found = Found(release.session().get("Namespace", "chroma"), schedules=(schedule,), jobs=(job,), pods=(pod,))
+    assert [str(target) for target in plan_rollback(found, False).delete] == ["CronJob chroma-export"]
+    assert names(roll(release)["deleted"])[:2] == ["Ingress chroma-ingress", "CronJob chroma-export"]
+    assert release.session().get("CronJob", "theirs", "chroma")
 
 
 @pytest.mark.parametrize(
