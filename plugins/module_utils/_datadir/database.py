@@ -43,6 +43,7 @@ class Database:
 
     def __init__(self, path: Path, file: Path) -> None:
         self.path = path
+        self.file = file
         uri = f"file:{quote(str(file))}?mode=ro"
         self._uri = uri
         self._arrow: Any = None

@@ -10,6 +10,7 @@ the instructions that build text, integers, None and dictionaries, and the name 
 
 from __future__ import annotations
 
+import itertools
 import struct
 from array import array
 from dataclasses import dataclass
@@ -102,9 +103,10 @@ class _Text:
         return bytes(self.data[self.ends[index] : self.ends[index + 1]])
 
     def extend(self, values: list[bytes]) -> None:
-        for value in values:
-            self.data += value
-            self.ends.append(len(self.data))
+        ends = itertools.accumulate(map(len, values), initial=len(self.data))
+        next(ends)
+        self.data += b"".join(values)
+        self.ends.extend(ends)
 
     def arrow(self) -> Any:
         return pa.Array.from_buffers(pa.large_string(), len(self), [None, pa.py_buffer(self.ends), pa.py_buffer(self.data)])

@@ -118,4 +118,4 @@ def hashes_of(ids: Any, function: Callable[[Any], int] = hash) -> Any:
         ids: Arrow strings.
         function: another one in tests, to make them collide.
     """
-    return np.fromiter(map(function, ids.to_numpy(zero_copy_only=False)), np.int64, len(ids))
+    return np.fromiter(map(function, ids.to_pylist()), np.int64, len(ids))

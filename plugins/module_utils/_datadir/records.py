@@ -121,29 +121,39 @@ class Records:
         ).cast(kind)
 
     def _ids(self, rowids: Any) -> Any:
-        low, high = int(rowids[0]), int(rowids[-1])
-        sql = "SELECT id, embedding_id FROM embeddings WHERE id BETWEEN ? AND ? AND +segment_id = ?"
-        table = _table(self._database.arrow(sql, (low, high, self._segment), (pa.int64(), pa.string())), ("id", "embedding_id"))
+        kinds = (pa.int64(), pa.string())
+        table = self._rows("embeddings", rowids, ("id", "embedding_id"), kinds, "AND +t.segment_id = ? ORDER BY t.id", (self._segment,))
         rows = _matched(rowids, table["id"].to_numpy())
-        if np.count_nonzero(rows >= 0) != len(rowids):
+        if not np.array_equal(rows[rows >= 0], np.arange(len(rowids))):
             raise Damaged("sqlite", self._database.path, "records vanished while they were read, or an index of table embeddings is wrong.")
-        ids = table["embedding_id"].combine_chunks()
-        return ids if len(rows) == len(rowids) else ids.filter(pa.array(rows >= 0))
+        return table["embedding_id"].combine_chunks().filter(pa.array(rows >= 0))
 
     def _values(self, table: str, rowids: Any) -> tuple[Any, Any]:
-        low, high = int(rowids[0]), int(rowids[-1])
-        order = " ORDER BY rowid" if table == "embedding_metadata_array" else ""
-        names = ("id", "key", *pivot.VALUES)
+        """Return the rows of a table of metadata: the place of each one's record in the batch, and the values."""
         kinds = (pa.int64(), pa.string(), pa.string(), pa.int64(), pa.float64(), pa.int64())
-        sql = f"SELECT {', '.join(names)} FROM {table} WHERE id BETWEEN ? AND ?"
-        if order:
-            sql = f"SELECT * FROM ({sql}{order})"
-        values = _table(self._database.arrow(sql, (low, high), kinds), names)
+        # Elements of a list are in the order of their rows.
+        order = "ORDER BY t.rowid" if table == "embedding_metadata_array" else ""
+        values = self._rows(table, rowids, ("id", "key", *pivot.VALUES), kinds, order)
         rows = _matched(rowids, values["id"].to_numpy())
-        foreign = rows < 0
-        if foreign.any():
-            values, rows = values.filter(pa.array(~foreign)), rows[~foreign]
-        return rows, values
+        mine = rows >= 0
+        return (rows, values) if mine.all() else (rows[mine], values.filter(pa.array(mine)))
+
+    def _rows(
+        self, table: str, rowids: Any, names: tuple[str, ...], kinds: tuple[Any, ...], more: str = "", parameters: tuple[Any, ...] = ()
+    ) -> Any:
+        """Return the rows of some records as an Arrow table; rows of others may be among them."""
+        low, high = int(rowids[0]), int(rowids[-1])
+        bounds: tuple[Any, ...] = (low, high)
+        columns = ", ".join(f"t.{name}" for name in names)
+        if len(rowids) * 4 > high - low:
+            sql = f"SELECT {columns} FROM {table} t WHERE t.id BETWEEN ? AND ? {more}"
+        else:
+            # Among the records of many other collections: one by one.
+            sql = f"SELECT {columns} FROM json_each(?) j CROSS JOIN {table} t ON t.id = j.value WHERE 1 {more}"
+            bounds = (str(rowids.tolist()),)
+        # In brackets: what is put before it must not be sorted.
+        batches = self._database.arrow(f"SELECT * FROM ({sql})", (*bounds, *parameters), kinds)
+        return pa.Table.from_batches((each.rename_columns(names) for each in batches), pa.schema(list(zip(names, kinds, strict=True))))
 
     def _read_pending(self, positions: Mapping[str, int | None]) -> dict[str, Mapping[str, Any]]:
         """Return the records that the log adds or changes beyond what SQLite's tables hold; None for deleted ones."""
@@ -214,9 +224,10 @@ class Records:
         return every[order], places_found[order]
 
     def _plan(self) -> Any:
-        seen = pivot.types_seen(self._database, self._segment, lists=False)
+        share = len(self._rowids) / max(1, self._database.rows("SELECT count(*) FROM embeddings")[0][0])
+        seen = pivot.types_seen(self._database, self._segment, share, lists=False)
         if self._lists:
-            for key, kinds in pivot.types_seen(self._database, self._segment, lists=True).items():
+            for key, kinds in pivot.types_seen(self._database, self._segment, share, lists=True).items():
                 seen.setdefault(key, set()).update(kinds)
         for record in self._pending.values():
             for key, value in record.items():
@@ -226,14 +237,6 @@ class Records:
         self._columns = plan_columns({key: sorted(kinds - {"null"}) for key, kinds in seen.items()}, nulls)
         dimension = self._collection.dimension or (self._vectors.header.dimension if self._vectors else None)
         return table_schema(self._columns, dimension, self._collection.name, self._collection.space)
-
-
-def _table(batches: Iterator[Any], names: tuple[str, ...]) -> Any:
-    found = [batch.rename_columns(list(names)) for batch in batches]
-    if found:
-        return pa.Table.from_batches(found)
-    kinds = {"id": pa.int64(), "int_value": pa.int64(), "float_value": pa.float64(), "bool_value": pa.int64()}
-    return pa.table({name: pa.array([], kinds.get(name, pa.string())) for name in names})
 
 
 def _matched(rowids: Any, found: Any) -> Any:
