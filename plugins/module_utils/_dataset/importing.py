@@ -253,7 +253,7 @@ def mended(rows: Rows, different: Sequence[Difference], found: Mapping[str, Mapp
         have = found.get(each) or {}
         stale = dict.fromkeys((have.get("metadata") or {}).keys() - (wanted.metadatas[place] or {}).keys())
         wanted.metadatas[place] = {**stale, **(wanted.metadatas[place] or {})} or None
-        lost = (have.get("document") is not None and wanted.documents[place] is None) or (have.get("uri") and wanted.uris[place] is None)
+        lost = (have.get("document") is not None and wanted.documents[place] is None) or (have.get("uri") is not None and wanted.uris[place] is None)
         if lost and not legacy:
             outdated.append(each)
     return wanted, outdated
