@@ -195,4 +195,4 @@ def test_the_password_of_another_cluster_is_not_kept_with_the_local_one(local: S
 
 def test_this_machine_is_not_reached_through_a_proxy(local: Sandbox) -> None:
     local.run(TK_ANSIBLE, "--local", "site.yaml", NO_PROXY="intranet")
-    assert local.calls[-1]["environment"]["no_proxy"] == "intranet,127.0.0.1,localhost,.thinkube.test"
+    assert local.calls[-1]["environment"]["no_proxy"] == "intranet,127.0.0.1,localhost,.thinkube.test,.cluster.local"
