@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import np, pa, pc, pq
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.faults import store_fault
-from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.manifest import MANIFEST, DatasetCollection, Part
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.manifest import GENERATOR, MANIFEST, DatasetCollection, Part
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.rows import Columns, Rows, plain, rows_of, vectors_of
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.store import Store, check_part, check_sizes, read_manifest
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.vdf import VDF_META, read_vdf
@@ -161,8 +162,11 @@ def choose(dataset: Dataset, names: Sequence[str] | None) -> tuple[Source, ...]:
 
 
 def _ours(meta: bytes) -> bool:
-    """Whether a VDF was begun by this collection, so that its manifest has to be there too."""
-    return MANIFEST.encode() in meta
+    """Whether an export of this collection wrote a ``VDF_META.json``, so that its manifest has to be there too."""
+    try:
+        return bool(json.loads(meta)["author"] == GENERATOR["name"])
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _source(collection: DatasetCollection) -> Source:
