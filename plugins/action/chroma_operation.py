@@ -23,8 +23,9 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._operation import 
 from ansible_collections.thinkube.chroma.plugins.module_utils._operation_terminal import Reporter
 
 MODULE = "thinkube.chroma.chroma_operation"
-# Asked when Ansible's main process loads this file; the process of a task has no terminal any more.
+# Set when Ansible's main process loads this file; the process of a task, forked from it, has no terminal any more.
 TTY = sys.stdout.isatty()
+TERMINAL = os.dup(1)
 # What a cluster that is busy, restarting or out of reach answers.
 PASSING = ("cluster_unreachable", "cluster_timeout", "cluster_error")
 # Of the names that Kubernetes generates: no vowels, so no words.
@@ -55,9 +56,11 @@ class ActionModule(ActionBase):
         namespace = options.get("namespace", "chroma")
         again = f"the same playbook with -e chroma_operation_follow={job}, or `kubectl logs -n {namespace} -f job/{job}`"
         reporter = Reporter(write, TTY, display.columns)
-        reporter.line(f"{job}: {'started' if started else 'following'}. Ctrl-C leaves it running; follow it again by {again}")
-        with announced(reporter, f"{job} goes on. Follow it again by {again}"):
-            followed = self._follow({**options, "job": None, "follow": job}, task_vars, reporter, again)
+        reporter.line(f"{'Started' if started else 'Following'} {job}. Ctrl-C leaves it running.")
+        reporter.line(f"To follow it again: {again}")
+        options.pop("job", None)
+        with announced(f"{job} goes on. To follow it again: {again}"):
+            followed = self._follow({**options, "follow": job}, task_vars, reporter, again)
         result.update(followed)
         result["changed"] = bool((followed.get("result") or {}).get("changed", started))
         return result
@@ -74,7 +77,7 @@ class ActionModule(ActionBase):
             if reply.get("unreachable") or reply.get("code") in PASSING:
                 if now - answered > float(options.get("reconnect_timeout", 300)):
                     reporter.close()
-                    hint = f"It goes on by itself. Follow it again by {again}."
+                    hint = f"It goes on by itself. To follow it again: {again}."
                     return {**reply, "failed": True, "hint": hint, "msg": f"{reply.get('msg', '')} {hint}".strip()}
                 if not quiet:
                     reporter.line(f"no answer from the cluster, trying again; the operation goes on ({reply.get('msg', '')})")
@@ -120,16 +123,15 @@ def write(text, ends):
 
 
 @contextmanager
-def announced(reporter, text):
+def announced(text):
     """Say a text when the task is interrupted, before it ends as it would."""
     before = {}
 
     def handler(number, _frame):
-        signal.signal(number, before[number])
-        reporter.close()
-        reporter.line(text)
-        # Ansible's main process shows it, and needs a moment to.
-        time.sleep(0.2)
+        for each, old in before.items():
+            signal.signal(each, old)
+        # Not through Ansible's queue: what the signal interrupted may hold its lock, and the main process is about to leave.
+        os.write(TERMINAL, f"\n{text}\n".encode())
         os.kill(os.getpid(), number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -144,7 +146,7 @@ def announced(reporter, text):
 def not_started(job, seen, again):
     """Return the failure of a Job of which no pod started."""
     trouble = "; ".join(attempt["trouble"] for attempt in seen["attempts"] if attempt["trouble"]) or "Kubernetes made no pod of it"
-    hint = f"It begins as soon as it can. Follow it again by {again}; `kubectl delete job {job}` gives it up."
+    hint = f"It begins as soon as it can. To follow it again: {again}. `kubectl delete job {job}` gives it up."
     return {"failed": True, "code": "not_started", "hint": hint, "msg": f"{job} has not started: {trouble}. {hint}"}
 
 

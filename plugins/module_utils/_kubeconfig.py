@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where the API server is and what it is shown: one kubeconfig context, resolved. FOR INTERNAL COLLECTION USE ONLY.
 
-The ``kubernetes`` package is loaded only for credentials that need a helper program, a merge of several files or a pod's
-service account: importing it takes 1.1 s of processor time, and a whole deployment without a change is to take 6 s.
+The ``kubernetes`` package is loaded only for credentials that need a helper program or a merge of several files: importing it takes
+1.1 s of processor time, and a whole deployment without a change is to take 6 s.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import ssl
 import tempfile
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +31,10 @@ try:
     import yaml
 except ImportError:
     YAML_IMPORT_ERROR = traceback.format_exc()
+
+
+# https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/#directly-accessing-the-rest-api
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,10 @@ def load_access(kubeconfig: str | None, context: str | None) -> Access:
         ChromaError: ``kubeconfig_missing``, ``kubeconfig_invalid`` or ``missing_library``.
     """
     path = kubeconfig or os.environ.get("K8S_AUTH_KUBECONFIG") or os.environ.get("KUBECONFIG") or os.path.expanduser("~/.kube/config")
+    if not kubeconfig and not os.path.exists(path):
+        in_cluster = access_of_pod(os.environ, SERVICE_ACCOUNT)
+        if in_cluster:
+            return in_cluster
     if os.pathsep in path or (not kubeconfig and not os.path.exists(path)):
         return _access_by_package(path, context)
     if not os.path.isfile(path):
@@ -110,6 +119,23 @@ def access_from_config(config: Any, context: str | None, path: str) -> Access:
             f"The kubeconfig {path} is not usable: {reason}.",
             f"Compare with `kubectl --kubeconfig {path} config view`.",
         ) from error
+
+
+def access_of_pod(environment: Mapping[str, str], folder: str) -> Access | None:
+    """Return what a pod's service account gives, or None outside of a pod or where it has no token.
+
+    Args:
+        environment: that of the process.
+        folder: where Kubernetes mounts the account's token and the authority of the API server.
+    """
+    host, port = environment.get("KUBERNETES_SERVICE_HOST"), environment.get("KUBERNETES_SERVICE_PORT", "443")
+    token_file = os.path.join(folder, "token")
+    if not host or not os.path.isfile(token_file):
+        return None
+    with open(token_file, encoding="ascii") as stream:
+        token = stream.read().strip()
+    host = f"[{host}]" if ":" in host else host
+    return Access(server=f"https://{host}:{port}", ca_file=os.path.join(folder, "ca.crt"), authorization=f"Bearer {token}")
 
 
 def connect(access: Access, timeout: float) -> http.client.HTTPConnection:

@@ -202,6 +202,11 @@ def _container(pod: Object) -> Object:
     return {}
 
 
+def _troubles(pod: Object) -> list[str]:
+    # Every pod is created for a moment; an image that can't be pulled is something else.
+    return [trouble for trouble in pod_troubles(pod) if not trouble.endswith(": ContainerCreating")]
+
+
 def _attempt(pod: Object) -> Attempt:
     ended = (_container(pod).get("state") or {}).get("terminated") or {}
     phase = (pod.get("status") or {}).get("phase", "Pending")
@@ -215,6 +220,6 @@ def _attempt(pod: Object) -> Attempt:
         phase=phase,
         exit_code=ended.get("exitCode"),
         reason=ended.get("reason", "") or (pod.get("status") or {}).get("reason", ""),
-        trouble="; ".join(pod_troubles(pod)) if phase == "Pending" else "",
+        trouble="; ".join(_troubles(pod)) if phase == "Pending" else "",
         result=result,
     )
