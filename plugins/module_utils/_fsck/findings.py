@@ -116,7 +116,7 @@ _TABLE = (
          "A repair moves the folder to quarantine."),
     Kind("CHR018", SEVERE, "The folder of an index is missing", _REPLAY, _BACKUP),
     Kind("CHR019", MINOR, "The folder of an index is missing, the log is complete",
-         NOTHING, "The next start of Chroma builds it again from the log."),
+         _NOTHING, "The next start of Chroma builds it again from the log."),
     Kind("CHR020", SEVERE, "A collection's configuration cannot be read", "Chroma cannot load the collection.",
          "Restore the row from a backup."),
     # Files of an index
