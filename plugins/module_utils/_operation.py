@@ -30,34 +30,54 @@ COMPLETED = (OK, MINOR, SEVERE)
 
 # Codes of ChromaError by what a repetition would bring; one that is in neither is a plain failure.
 _RETRYABLE = frozenset(
-    {"unreachable", "timeout", "server_error", "cluster_unreachable", "cluster_timeout", "store_unreachable", "directory_changed"}
+    {
+        "busy",
+        "cluster_timeout",
+        "cluster_unreachable",
+        "collection_changed",
+        "directory_changed",
+        "server_error",
+        "timeout",
+        "unavailable",
+        "unreachable",
+    }
 )
 _BAD_INPUT = frozenset(
     {
-        "differing_schema",
+        "damaged_dataset",
         "dimension_mismatch",
         "exists",
+        "forbidden",
         "immutable",
-        "incomplete",
-        "invalid_arguments",
+        "incomplete_dataset",
+        "invalid_embedding",
+        "invalid_manifest",
         "invalid_metadata",
         "invalid_name",
+        "invalid_record",
         "invalid_request",
         "invalid_settings",
         "invalid_token",
         "invalid_url",
         "invalid_value",
+        "invalid_vdf",
         "manifest_mismatch",
         "missing_library",
-        "newer",
+        "missing_vectors",
         "newer_chroma",
+        "newer_dataset",
+        "no_bucket",
+        "no_dataset",
         "not_chroma",
         "not_chroma_directory",
+        "not_empty",
         "not_found",
         "redirected",
-        "store_denied",
+        "space_mismatch",
         "tls",
+        "too_large",
         "unauthorized",
+        "unsupported",
     }
 )
 

@@ -124,6 +124,7 @@ def check_settings(settings: dict[str, Any], admin_password: str, defined: Itera
             problems += rule(name, settings[name])
     problems += _resources(settings, "chroma_resources")
     problems += _resources(settings, "chroma_gateway_resources")
+    problems += _resources(settings, "chroma_operations_resources")
     problems += _images(settings)
     problems += _copy_of_itself(settings)
     return problems
@@ -372,6 +373,11 @@ RULES: dict[str, Callable[[str, Any], list[Problem]]] = {
     "chroma_ingress": _NAME_RULE,
     "chroma_route": _NAME_RULE,
     "chroma_discovery_config": _NAME_RULE,
+    "chroma_operations_scratch": _quantity,
+    "chroma_operations_deadline": _number,
+    "chroma_operations_keep": _number,
+    "chroma_operations_service_account": _NAME_RULE,
+    "chroma_operations_lock": _NAME_RULE,
     "chroma_labels": _labels,
     "chroma_network_policy_namespaces": _namespaces,
 }
@@ -415,7 +421,7 @@ def _resources(settings: dict[str, Any], name: str) -> list[Problem]:
 def _images(settings: dict[str, Any]) -> list[Problem]:
     allow_latest = is_true(settings.get("chroma_allow_latest"))
     problems = []
-    for name in ("chroma_image", "chroma_gateway_image"):
+    for name in ("chroma_image", "chroma_gateway_image", "chroma_operations_image"):
         value = settings.get(name)
         if _is_empty(value):
             continue

@@ -35,6 +35,7 @@ GOOD = {
     **yaml.safe_load((ROLES / "chroma/defaults/main.yml").read_text()),
     "chroma_image": "registry.example.com/library/chroma:1.5.9",
     "chroma_gateway_image": "registry.example.com/library/chroma-gateway:1.22",
+    "chroma_operations_image": "registry.example.com/library/chroma-operations:1.1.0",
     "chroma_hostname": "chroma.example.com",
     "chroma_ingress_class": "nginx",
     "chroma_route_gateway": "thinkube-gateway",
