@@ -92,8 +92,8 @@ class DataDirectory:
     def batches(self, collection: StoredCollection, bytes_per_batch: int = BYTES_PER_BATCH, start: int = 0) -> Iterator[Any]:
         """Yield the records of a collection as ``pa.RecordBatch``, in an order that is the same each time.
 
-        A record whose vector is nowhere (its segment's folder is missing) has a null vector. Vectors are float32 as stored;
-        in space cosine they have length 1.
+        A record whose vector is nowhere (its segment's folder is missing) has a null vector. Vectors are float32 as the
+        server returns them: those of l2 and ip in all bits, those of cosine but for a rounding.
 
         Args:
             bytes_per_batch: about so large are they.

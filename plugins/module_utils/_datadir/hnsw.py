@@ -5,7 +5,9 @@
 
 An element of ``data_level0.bin`` is: 16 bits with the number of its links, 8 bits of flags (bit 0 of the first: deleted),
 8 unused bits, the links as 32-bit integers, the vector as float32, and the external label as a 64-bit integer
-(source: hnswlib, hnswalg.h, and its fork chroma-hnswlib).
+(source: hnswlib, hnswalg.h, and its fork chroma-hnswlib). In space cosine the vectors have length 1, and ``length.bin`` holds
+the length that each had, as float32; the product is what servers return (measured, bit for bit). In the other spaces
+``length.bin`` holds what was in memory by chance.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import np
-from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import DATA_FILE, HEADER_FILE, Damaged
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import DATA_FILE, HEADER_FILE, LENGTH_FILE, Damaged
 
 _HEADER = struct.Struct("<i6QiI3QdQ")
 _LABEL_BYTES = 8
@@ -176,6 +179,22 @@ class VectorFile:
             labels[first : first + len(chunk)] = chunk["label"]
             deleted[first : first + len(chunk)] = chunk["flags"] & _DELETED
         return labels, deleted
+
+    @cached_property
+    def lengths(self) -> Any:
+        """The Euclidean lengths that the vectors had before a cosine index made them 1: ``(rows,)`` float32.
+
+        Raises:
+            Damaged: ``vectors`` where ``length.bin`` is absent or too short.
+        """
+        path = self.path.with_name(LENGTH_FILE)
+        try:
+            found = np.fromfile(path, "<f4", self.rows)
+        except OSError as error:
+            raise Damaged("vectors", path, f"cannot be read: {error.strerror}.") from error
+        if len(found) < self.rows:
+            raise Damaged("vectors", path, f"holds the lengths of {len(found)} of {self.rows} vectors.")
+        return found
 
     def vectors(self, rows: Any, into: Any = None) -> Any:
         """Return the vectors of internal rows.

@@ -111,10 +111,12 @@ class Records:
                 self._vectors.vectors(places, found)
             else:
                 found[indexed] = self._vectors.vectors(places[indexed])
+            if self._collection.space == "cosine":
+                # The index has them with length 1, and their lengths beside; the server multiplies again.
+                found[indexed] *= self._vectors.lengths[places[indexed], np.newaxis]
         logged = np.flatnonzero(places < NOWHERE)
         if len(logged):
-            fresh = wal.read_vectors(self._database, [in_log(int(each)) for each in places[logged]], self.dimension)
-            found[logged] = _normalised(fresh) if self._collection.space == "cosine" else fresh
+            found[logged] = wal.read_vectors(self._database, [in_log(int(each)) for each in places[logged]], self.dimension)
         missing = places == NOWHERE
         return pa.FixedSizeListArray.from_arrays(
             pa.array(found.reshape(-1)), self.dimension, mask=pa.array(missing) if missing.any() else None
@@ -244,8 +246,3 @@ def _matched(rowids: Any, found: Any) -> Any:
     at = np.searchsorted(rowids, found)
     at[at == len(rowids)] = 0
     return np.where(rowids[at] == found, at, -1)
-
-
-def _normalised(vectors: Any) -> Any:
-    """Return vectors as the index of space cosine will hold them: of length 1 (hnswlib: ``normalize_vector``)."""
-    return vectors / (np.sqrt(np.sum(vectors * vectors, axis=1, dtype=np.float32, keepdims=True)) + np.float32(1e-30))
