@@ -24,8 +24,8 @@ TOKEN = "only-for-molecule"
 def settings() -> dict[str, Any]:
     """Return the role's defaults under the scenario's own values."""
     defaults = yaml.safe_load((ROOT / "roles" / "chroma" / "defaults" / "main.yml").read_text())
-    scenario = yaml.safe_load((ROOT / "molecule" / "default" / "inventory" / "group_vars" / "k8s_control_plane.yaml").read_text())
-    return {**defaults, **scenario}
+    scenario = ROOT / "molecule" / os.environ.get("MOLECULE_SCENARIO_NAME", "default")
+    return {**defaults, **yaml.safe_load((scenario / "inventory" / "group_vars" / "k8s_control_plane.yaml").read_text())}
 
 
 @dataclass(frozen=True)
