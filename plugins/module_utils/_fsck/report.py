@@ -14,7 +14,8 @@ from typing import Any
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import SEVERE, Finding
 
 HEALTHY, MINOR_FOUND, SEVERE_FOUND = 0, 3, 4
-_WIDTH = 140
+# Ansible's YAML output breaks lines at 80 columns.
+_WIDTH = 72
 
 
 @dataclass(frozen=True)
@@ -71,24 +72,24 @@ def order(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def render(report: Report) -> list[str]:
-    """Return the lines of a table: one row for each finding, then what is lost and what to do for each identifier."""
+    """Return lines to read: each finding with what was seen, then what is lost and what to do for each identifier.
+
+    They are short enough for Ansible to print each as one line.
+    """
     lines = []
-    if report.findings:
-        rows = [(each.kind.severity, each.kind.id, each.collection or "-", each.message) for each in report.findings]
-        widths = [min(40, max(len(row[column]) for row in [*rows, ("severity", "id", "collection", "")])) for column in range(3)]
-        indent = sum(widths) + 6
-        rows = [("severity", "id", "collection", "what was seen"), *rows]
-        for row in rows:
-            head = "  ".join(text.ljust(width) for text, width in zip(row[:3], widths, strict=True))
-            wrapped = textwrap.wrap(row[3], max(40, _WIDTH - indent)) or [""]
-            lines += [f"{head}  {wrapped[0]}", *(" " * indent + text for text in wrapped[1:])]
-        lines.append("")
-        for kind in dict.fromkeys(each.kind for each in report.findings):
-            lines.append(f"{kind.id} {kind.title}")
-            lines += [f"  lost: {kind.lost}", f"  do:   {kind.remedy} (docs/findings.md#{kind.id.lower()})"]
-        lines.append("")
-    lines += [f"not confirmed: {text}" for text in report.unconfirmed]
-    lines += [f"not checked: {text}" for text in report.skipped]
+    for each in report.findings:
+        lines.append(f"{each.kind.severity:<6}  {each.kind.id}  {each.collection or '-'}")
+        lines += _wrapped(each.message)
+    for kind in dict.fromkeys(each.kind for each in report.findings):
+        lines += ["", f"{kind.id}  {kind.title}", *_wrapped(f"lost  {kind.lost}"), *_wrapped(f"do    {kind.remedy}")]
+    for title, texts in (("not confirmed", report.unconfirmed), ("not checked", report.skipped)):
+        if texts:
+            lines += ["", title, *(line for text in texts for line in _wrapped(text))]
     severe = sum(each.kind.severity == SEVERE for each in report.findings)
     verdict = f"{severe} severe and {len(report.findings) - severe} minor findings" if report.findings else "nothing found"
-    return [*lines, f"{report.path}: {verdict}, {report.summary.get('collections', 0)} collections, {report.summary.get('seconds', 0)} s"]
+    figures = f"{report.summary.get('collections', 0)} collections, {report.summary.get('seconds', 0)} s"
+    return [*lines, *([""] if lines else []), f"{report.path}: {verdict}; {figures}"]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
