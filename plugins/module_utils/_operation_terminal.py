@@ -102,6 +102,8 @@ class Reporter:
 
     def _advance(self, event: Event) -> None:
         if event["phase"] != self._phase:
+            if self._tty and self._phase:
+                self._redraw()
             self.close()
             self._phase, self._steps, self._spoken = event["phase"], 0, 0.0
         self._progress[event.get("pod", "")] = event

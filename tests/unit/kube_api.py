@@ -44,6 +44,7 @@ class KubeApi:
         self.keeps: set[str] = set()
         self.drops: set[str] = set()
         self.url = ""
+        self.lock = threading.Lock()
         self._uids = 0
 
     def put(self, kind: str, name: str, namespace: str = "", **parts: Any) -> Object:
@@ -90,7 +91,11 @@ class KubeApi:
             everything = wanted["verb"] == "*" and self.denied
             return 201, {"status": {"allowed": not everything and (wanted["verb"], wanted["resource"]) not in self.denied}}
         if method == "POST":
+            if "dryRun" in parts.query:
+                return 201, body
             return self._create(parts.path, body)
+        if method == "PUT":
+            return self._replace(parts.path, body)
         if method == "PATCH":
             self.bodies.append(copy.deepcopy(body))
             return self._patch(parts.path, body, dict(parse_qsl(parts.query)))
@@ -106,12 +111,23 @@ class KubeApi:
         if f"{path}/{name}" in self.objects:
             return 409, {"message": f"{name} already exists"}
         self._uids += 1
-        body["metadata"]["uid"] = f"uid-{self._uids}"
+        body["metadata"] |= {"uid": f"uid-{self._uids}", "resourceVersion": "1"}
         if path.endswith("/pods"):
             body.setdefault("status", {"phase": "Pending"})
         if f"{path}/{name}" not in self.drops:
             self.objects[f"{path}/{name}"] = body
         return 201, body
+
+    def _replace(self, path: str, body: Object) -> tuple[int, Any]:
+        found = self.objects.get(path)
+        if found is None:
+            return 404, {"message": f"{path} not found"}
+        version = found["metadata"].get("resourceVersion", "1")
+        if body["metadata"].get("resourceVersion", version) != version:
+            return 409, {"message": "the object has been modified"}
+        body["metadata"]["resourceVersion"] = str(int(version) + 1)
+        self.objects[path] = body
+        return 200, body
 
     def _patch(self, path: str, body: Object, query: dict[str, str]) -> tuple[int, Any]:
         if "force" in query and path not in self.objects:  # a server-side apply creates what is absent
@@ -149,14 +165,15 @@ def serve() -> Iterator[KubeApi]:
         def _any(self) -> None:
             api.headers.append({name.lower(): value for name, value in self.headers.items()})
             length = int(self.headers.get("Content-Length", 0))
-            status, document = api.answer(self.command, self.path, json.loads(self.rfile.read(length)) if length else None)
+            with api.lock:  # as a real one: an object changes at once, or not
+                status, document = api.answer(self.command, self.path, json.loads(self.rfile.read(length)) if length else None)
             content = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PATCH = do_DELETE = _any
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _any
 
         def log_message(self, *arguments: Any) -> None:
             """Be quiet."""

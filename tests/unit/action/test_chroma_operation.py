@@ -1,0 +1,131 @@
+# Copyright: (c) 2026, The thinkube.chroma contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's side of chroma_operation: what a task returns of a Job, and what it does while it waits."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from ansible_collections.thinkube.chroma.plugins.action import chroma_operation
+from ansible_collections.thinkube.chroma.plugins.action.chroma_operation import ActionModule, conclude, named, not_started
+
+
+def attempt(pod="a", index=0, exit_code=0, reason="Completed", result=None, trouble=""):
+    return {"pod": pod, "index": index, "exit_code": exit_code, "reason": reason, "result": result, "trouble": trouble}
+
+
+def look(status="running", exit_code=None, events=(), attempts=(), message=""):
+    return {
+        "status": status,
+        "exit_code": exit_code,
+        "events": list(events),
+        "attempts": list(attempts),
+        "message": message,
+        "operation": "export",
+        "cursor": {"a": {"n": len(events), "at": ""}},
+    }
+
+
+def error(message, code="", hint=""):
+    return {"event": "error", "pod": "a", "message": message, "code": code, "hint": hint}
+
+
+def result(document):
+    return {"event": "result", "pod": "a", "result": document}
+
+
+@pytest.fixture
+def follow(monkeypatch):
+    """Return a function that follows a Job which answers one look after the other, and the options of each call."""
+    monkeypatch.setattr(chroma_operation.time, "sleep", lambda _seconds: None)
+
+    def run(*replies, **options):
+        asked, lines, left = [], [], list(replies)
+        action = SimpleNamespace(_ask=lambda given, _vars: asked.append(given) or left.pop(0))
+        reporter = SimpleNamespace(show=lambda _seen: None, line=lines.append, close=lambda: None)
+        followed = ActionModule._follow(action, {"follow": "job", **options}, {}, reporter, "AGAIN")
+        return followed, asked, lines
+
+    return run
+
+
+def test_it_goes_on_from_the_cursor_until_the_job_ends(follow):
+    ended = look("succeeded", 0, [result({"changed": True})], [attempt()])
+    followed, asked, _lines = follow({"look": look(events=[error("first")])}, {"look": ended})
+    assert [given["cursor"] for given in asked] == [{}, {"a": {"n": 1, "at": ""}}]
+    assert (followed["rc"], followed["result"], "failed" in followed) == (0, {"changed": True}, False)
+
+
+def test_a_cluster_that_is_away_for_a_while_is_asked_again(follow):
+    away = {"failed": True, "code": "cluster_unreachable", "msg": "away"}
+    gone = {"unreachable": True, "msg": "no ssh"}
+    followed, asked, lines = follow(away, gone, {"look": look("succeeded", 0)})
+    assert (followed["rc"], len(asked), len(lines)) == (0, 3, 1)
+    assert "the operation goes on" in lines[0]
+
+
+def test_a_cluster_that_stays_away_ends_the_waiting_and_not_the_job(follow):
+    away = {"failed": True, "code": "cluster_unreachable", "msg": "Away."}
+    followed, _asked, _lines = follow(away, reconnect_timeout=-1)
+    assert followed["failed"] is True
+    assert "It goes on by itself. To follow it again: AGAIN" in followed["msg"]
+
+
+def test_another_refusal_is_told_as_it_is(follow):
+    refused = {"failed": True, "code": "forbidden", "msg": "No right."}
+    assert follow(refused)[0] == refused
+
+
+def test_a_job_that_does_not_start_says_what_holds_it_up(follow):
+    waiting = look("waiting", attempts=[attempt(exit_code=None, trouble="no node has room")])
+    followed, _asked, _lines = follow({"look": waiting}, start_timeout=-1)
+    assert (followed["code"], "no node has room" in followed["msg"]) == ("not_started", True)
+
+
+def test_a_job_without_any_pod_says_so():
+    assert "made no pod" in not_started("job", look("waiting"), "AGAIN")["msg"]
+
+
+@pytest.mark.parametrize(("code", "failed"), [(0, False), (2, True), (3, False), (4, False), (5, True), (6, True), (7, True), (137, True)])
+def test_findings_fail_no_task(code, failed):
+    ended = conclude("job", look("failed" if code else "succeeded", code, attempts=[attempt(exit_code=code)]), {}, {})
+    assert (ended["rc"], ended.get("failed", False)) == (code, failed)
+
+
+def test_the_last_error_of_the_operation_is_the_error_of_the_task():
+    ended = conclude("job", look("failed", 5), {}, error("No such bucket.", "no_bucket", "Create it."))
+    assert (ended["code"], ended["hint"]) == ("no_bucket", "Create it.")
+    assert ended["msg"] == "export ended with exit code 5 (bad input): No such bucket. Create it."
+
+
+def test_an_error_that_only_the_pod_left_is_found():
+    left = {"exit_code": 2, "error": {"message": "Broken.", "code": "x", "hint": ""}}
+    assert "Broken." in conclude("job", look("failed", 2, attempts=[attempt(result=left)]), {}, {})["msg"]
+
+
+def test_what_kubernetes_says_where_the_operation_said_nothing():
+    ended = conclude("job", look("failed", None, message="Job was active longer than specified deadline"), {}, {})
+    assert "longer than specified deadline" in ended["msg"]
+    assert "kubectl describe job job" in ended["hint"]
+
+
+def test_too_little_memory_is_named():
+    ended = conclude("job", look("failed", 137, attempts=[attempt(exit_code=137, reason="OOMKilled")]), {}, error("whatever"))
+    assert (ended["code"], "chroma_operations_resources" in ended["hint"]) == ("out_of_memory", True)
+
+
+def test_each_part_has_its_result_and_the_last_attempt_of_a_part_counts():
+    attempts = [attempt("a", 1, 7), attempt("b", 0), attempt("c", 1, result={"result": {"part": 1}})]
+    ended = conclude("job", look("succeeded", 0, attempts=attempts), {"a": {"part": "half"}, "b": {"part": 0}}, {})
+    assert (ended["results"], ended["result"]) == ([{"part": 0}, {"part": 1}], {"part": 0})
+
+
+def test_a_generated_name_is_settled_once():
+    job = {"metadata": {"generateName": "chroma-export-", "labels": {}}, "spec": {}}
+    first, second = named(job), named(job)
+    assert first["metadata"]["name"] != second["metadata"]["name"]
+    assert first["metadata"]["name"].startswith("chroma-export-")
+    assert "generateName" not in first["metadata"]
+    assert named(first) == first
