@@ -10,65 +10,19 @@ them first, and only what differs is written; so an import that was killed goes 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import np
-from ansible_collections.thinkube.chroma.plugins.module_utils._client import PAGE, ChromaClient, Collection
-from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.flight import Patience, spread
-from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.floats import rounded
+from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient, Collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.bringing import Outcome, bring, create, look, prove
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.flight import Patience
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.reading import Dataset, Source, choose, open_dataset
-from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.rows import Rows, encode, requests, rows_per_request
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.rows import Rows, encode
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.store import Store
-from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.targets import ImportRequest, Target, check_existing, plan_targets
-from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.verify import Difference, differences, stored, verify
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.targets import ImportRequest, Target, plan_targets
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._progress import Progress
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one collection; also, in check mode, what would.
-
-    Args:
-        existing: the collection on the server; None while there is none.
-        before: records that it held.
-        created: whether this import made it.
-        written, skipped: records of the dataset that were not there as they are, and that were.
-        verified: records that were read back equal.
-        after: records that it holds.
-        rounded: records with a float in their metadata of which the server holds a neighbour, see :mod:`floats`.
-    """
-
-    target: Target
-    client: ChromaClient
-    existing: Collection | None
-    before: int
-    created: bool = False
-    written: int = 0
-    skipped: int = 0
-    verified: int = 0
-    after: int = 0
-    rounded: int = 0
-
-    def view(self) -> dict[str, Any]:
-        """Return the outcome as a user is shown it."""
-        return {
-            "id": self.existing.id if self.existing else None,
-            "name": self.target.name,
-            "source": self.target.source.collection.name,
-            "tenant": self.target.tenant,
-            "database": self.target.database,
-            "records": self.target.records,
-            "created": self.created,
-            "written": self.written,
-            "skipped": self.skipped,
-            "verified": self.verified,
-            "rounded": self.rounded,
-            "others": max(0, self.after - self.target.records),
-        }
 
 
 def import_dataset(store: Store, client: ChromaClient, request: ImportRequest, check: bool = False) -> dict[str, Any]:
@@ -97,7 +51,7 @@ def import_dataset(store: Store, client: ChromaClient, request: ImportRequest, c
     if absent and not request.create_database:
         message = f"There is no database {absent[0].connection.database} in tenant {absent[0].connection.tenant}."
         raise ChromaError("not_found", message, "Check tenant and database, or set create_database.")
-    outcomes = [_look(target, each, databases[each]) for target, each in _clients(databases, targets)]
+    outcomes = [look(target, each, databases[each]) for target, each in _clients(databases, targets)]
     _check_sources(dataset, client, outcomes)
     patience = Patience(request.wait)
     if not check:
@@ -106,11 +60,13 @@ def import_dataset(store: Store, client: ChromaClient, request: ImportRequest, c
     try:
         with Progress("import", total=sum(each.records for each in targets), unit="records") as progress:
             for number, outcome in enumerate(outcomes):
-                outcomes[number] = _bring(dataset, outcome, request, patience, check, progress)
+                if not check:
+                    outcomes[number] = outcome = create(outcome)
+                outcomes[number] = bring(dataset, outcome, request, patience, check, progress)
         if request.verify and not check:
             with Progress("verify", total=sum(each.records for each in targets), unit="records") as progress:
                 for number, outcome in enumerate(outcomes):
-                    outcomes[number] = _prove(dataset, outcome, request, patience, progress)
+                    outcomes[number] = prove(dataset, outcome, request, patience, progress)
     except ChromaError as error:
         error.result = {**error.result, "collections": [each.view() for each in outcomes]}
         raise
@@ -137,26 +93,13 @@ def _clients(databases: dict[ChromaClient, bool], targets: Sequence[Target]) -> 
 
 def _create_database(client: ChromaClient) -> None:
     """Create a database and its tenant; another import may do so at the same moment."""
-    for exists, create in ((client.tenant_exists, client.create_tenant), (client.database_exists, client.create_database)):
+    for exists, make in ((client.tenant_exists, client.create_tenant), (client.database_exists, client.create_database)):
         if not exists():
             try:
-                create()
+                make()
             except ChromaError:
                 if not exists():
                     raise
-
-
-def _look(target: Target, client: ChromaClient, database: bool = True) -> Outcome:
-    """Read what there is under the target's name, and refuse what does not fit."""
-    existing = client.get_collection(target.name) if database else None
-    if existing is None:
-        return Outcome(target, client, None, 0)
-    count = client.count(existing)
-    dimension = existing.dimension
-    if dimension is None and count:  # 0.4 does not say
-        dimension = len(next(client.get(existing, include=("embeddings",), page=1))["embedding"])
-    check_existing(target, existing, dimension)
-    return Outcome(target, client, existing, count, after=count)
 
 
 def _check_sources(dataset: Dataset, client: ChromaClient, outcomes: Sequence[Outcome]) -> None:
@@ -187,106 +130,6 @@ def takes_lists(client: ChromaClient) -> bool:
     except ChromaError as error:
         return error.code != "invalid_request"
     return True
-
-
-def _bring(dataset: Dataset, outcome: Outcome, request: ImportRequest, patience: Patience, check: bool, progress: Progress) -> Outcome:
-    """Write what the server does not hold as the dataset does; in check mode only count it."""
-    target, client = outcome.target, outcome.client
-    if outcome.existing is None and not check:
-        outcome = _create(target, client)
-    existing = outcome.existing
-    if existing is None or (check and not outcome.before):
-        progress.advance(target.records)
-        return replace(outcome, created=existing is None, written=target.records, after=target.records)
-    collection, packed = existing, not client.legacy
-    most = min(client.max_batch_size, request.batch_size or client.max_batch_size)
-    size = rows_per_request(target.source.collection.dimension or 1, packed, most)
-
-    def write(batch: tuple[Rows, bytes]) -> tuple[int, int]:
-        patience(lambda: client.write(collection, "upsert", batch[1]))
-        return len(batch[0]), 0
-
-    def mend(rows: Rows) -> tuple[int, int]:
-        found = patience(lambda: stored(client, collection, rows))
-        different = differences(rows, found, collection.space, client.legacy)
-        if different and not check:
-            wanted, outdated = mended(rows, different, found, client.legacy)
-            if outdated:
-                patience(lambda: client.delete(collection, outdated))
-            for _rows, payload in requests(wanted, packed, most):
-                patience(partial(client.write, collection, "upsert", payload))
-        return len(different), len(rows) - len(different)
-
-    written = skipped = touched = 0
-
-    def pages() -> Iterator[Rows]:
-        nonlocal touched
-        for rows in dataset.pages(target.source, size):
-            touched += 0 if client.legacy else sum(map(rounded, rows.metadatas))
-            yield rows
-
-    if outcome.before:
-        results = spread(mend, pages(), request.concurrency, patience)
-    else:
-        results = spread(write, (each for rows in pages() for each in requests(rows, packed, most)), request.concurrency, patience)
-    for wrote, kept in results:
-        written, skipped = written + wrote, skipped + kept
-        progress.advance(wrote + kept)
-    # What was compared and found equal needs no second look; what was written does.
-    return replace(outcome, written=written, skipped=skipped, verified=0 if written else skipped, rounded=touched)
-
-
-def mended(rows: Rows, different: Sequence[Difference], found: Mapping[str, Mapping[str, Any]], legacy: bool) -> tuple[Rows, list[str]]:
-    """Return what to upsert so that records become what the dataset says, and which ids to delete before.
-
-    Chroma merges the metadata of a record: what is not in the dataset is removed by null. A document or uri is removed by null on
-    0.x only; 1.x keeps it, so that the record has to go first.
-
-    Args:
-        rows: of the dataset, with those that differ.
-        found: id → record of the server.
-        legacy: the server is a 0.x.
-    """
-    wanted = rows.take([each.row for each in different])
-    outdated = []
-    for place, each in enumerate(wanted.ids):
-        have = found.get(each) or {}
-        stale = dict.fromkeys((have.get("metadata") or {}).keys() - (wanted.metadatas[place] or {}).keys())
-        wanted.metadatas[place] = {**stale, **(wanted.metadatas[place] or {})} or None
-        lost = (have.get("document") is not None and wanted.documents[place] is None) or (have.get("uri") is not None and wanted.uris[place] is None)
-        if lost and not legacy:
-            outdated.append(each)
-    return wanted, outdated
-
-
-def _create(target: Target, client: ChromaClient) -> Outcome:
-    try:
-        made = client.create_collection(target.name, target.metadata, target.configuration, target.embedding_function)
-    except ChromaError as error:
-        if error.code != "conflict":
-            raise
-        return _look(target, client)  # another import made it meanwhile
-    check_existing(target, made, None)
-    return Outcome(target, client, made, 0, created=True)
-
-
-def _prove(dataset: Dataset, outcome: Outcome, request: ImportRequest, patience: Patience, progress: Progress) -> Outcome:
-    """Read the collection back, unless all of it was just found to be as it should."""
-    target, client, existing = outcome.target, outcome.client, outcome.existing
-    assert existing is not None  # it was found or made
-    after = patience(lambda: client.count(existing))
-    if outcome.written:
-        pages = dataset.pages(target.source, PAGE)
-        verified = verify(client, existing, pages, patience, request.concurrency, progress.advance)
-    else:
-        verified = outcome.verified
-        progress.advance(verified)
-    if verified != target.records or after < verified or (outcome.created and after != verified):
-        message = (
-            f"Collection {target.name} holds {after} records, of which {verified} are those of the dataset, which has {target.records}."
-        )
-        raise ChromaError("not_verified", message, "Look for another client that writes to it; then run the import again.")
-    return replace(outcome, verified=verified, after=after)
 
 
 def _diff(outcomes: Sequence[Outcome]) -> dict[str, Any]:

@@ -74,11 +74,13 @@ def _collection(
     vector = str((described.get("vector_columns") or ["vector"])[0])
     names: dict[str, None] = {}
     parts = []
+    measured = 0
     for path, size in files.items():
         try:
             with store.open_input(path) as stream:
                 file = pq.ParquetFile(stream)
                 names |= dict.fromkeys(file.schema_arrow.names)
+                measured = measured or _dimension(file, vector)
                 parts.append(Part(path, file.metadata.num_rows, size, ""))
         except pa.ArrowInvalid as error:
             message = f"{path} of the dataset {where} can't be read as Parquet: {str(error).splitlines()[0][:200]}."
@@ -89,12 +91,14 @@ def _collection(
     keys = {each: each for each in names if each not in others and each != "__index_level_0__"}
     space = _SPACES.get(str(described.get("metric") or "").lower(), DEFAULT_SPACE)
     dimension = int(described.get("dimensions") or 0)
+    # -1 is how vector-io says that it does not know.
+    dimension = dimension if dimension > 0 else measured
     collection = DatasetCollection(
         id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"vdf:{where}/{described['data_path']}")),
         name=name,
         tenant="default_tenant",
         database="default_database",
-        dimension=dimension if dimension > 0 else None,
+        dimension=dimension or None,
         space=space,
         metadata={},
         configuration=None,
@@ -105,6 +109,14 @@ def _collection(
         parts=tuple(parts),
     )
     return collection, replace(columns, metadata=keys)
+
+
+def _dimension(file: Any, column: str) -> int:
+    """Return the length of a file's first vector; 0 where it has none."""
+    if column not in file.schema_arrow.names:
+        return 0
+    first = next(file.iter_batches(batch_size=1, columns=[column]), None)
+    return len(first.column(0)[0].as_py() or ()) if first is not None else 0
 
 
 def _name(index: str, described: Mapping[str, Any]) -> str:
