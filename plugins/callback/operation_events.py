@@ -17,7 +17,8 @@ description:
   - The result document is what the playbook sets as C(chroma_result) by M(ansible.builtin.set_stats). It is also written to
     C(/dev/termination-log), where that exists, shortened to 4096 bytes.
   - The exit code that belongs to the result is written to the file that C(CHROMA_OPERATION_EXIT_CODE_FILE) names.
-  - Arguments of modules and results of tasks with C(no_log) are in no event.
+  - What the playbook says by M(ansible.builtin.debug) becomes V(message). Arguments of modules, and results of tasks with C(no_log), are
+    in no event.
 requirements:
   - set as stdout callback in the configuration
 """
@@ -45,6 +46,8 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._progress import S
 TERMINATION_LOG = "/dev/termination-log"
 # What a module may say while it works; the others are this callback's own.
 FROM_MODULES = ("progress", "message", "warning", "error")
+
+DEBUG = ("debug", "ansible.builtin.debug", "ansible.legacy.debug")
 
 
 class CallbackModule(CallbackBase):
@@ -74,9 +77,15 @@ class CallbackModule(CallbackBase):
         self._emit("task", name=task.get_name())
 
     def v2_runner_on_ok(self, result):
-        """Pass on what a module warns of."""
+        """Pass on what a module warns of, and what the playbook says by debug."""
         for warning in result._result.get("warnings") or []:
             self._emit("warning", message=str(warning))
+        if "results" not in result._result:
+            self._say(result)
+
+    def v2_runner_item_on_ok(self, result):
+        """Pass on what the playbook says by debug in a loop."""
+        self._say(result)
 
     def v2_runner_on_failed(self, result, ignore_errors=False):
         """Say why a task failed: message, code and hint, nothing else of its result."""
@@ -107,6 +116,12 @@ class CallbackModule(CallbackBase):
             ending["error"] = self._error
         self._write_files(code, {**ending, **({} if document is None else {"result": document})})
         self._emit("end", **ending)
+
+    def _say(self, result):
+        if result._task.action in DEBUG and not result._task.no_log and "msg" in result._result:
+            said = result._result["msg"]
+            for line in said if isinstance(said, list) else [said]:
+                self._emit("message", message=str(line))
 
     def _reason(self, result):
         seen = result._result

@@ -92,11 +92,18 @@ def test_a_failure_that_was_rescued_is_none(play):
     assert [event["message"] for event in events if event["event"] == "warning"] == ["never mind"]
 
 
+def test_what_the_playbook_says_is_a_message(play):
+    said = {"ansible.builtin.debug": {"msg": ["first", "second"]}}
+    each = {"ansible.builtin.debug": {"msg": "{{ item }}"}, "loop": ["third", "fourth"]}
+    events, _code, _output = play(said, each)
+    assert [event["message"] for event in events if event["event"] == "message"] == ["first", "second", "third", "fourth"]
+
+
 def test_no_argument_and_no_hidden_result_is_in_any_line(play):
     secret = "sesame-open"
     _events, _code, output = play(
         {"ansible.builtin.command": {"argv": ["true", secret]}},
-        {"ansible.builtin.debug": {"msg": secret}},
+        {"ansible.builtin.debug": {"msg": secret}, "no_log": True},
         {"ansible.builtin.fail": {"msg": secret}, "no_log": True},
     )
     assert secret not in output
