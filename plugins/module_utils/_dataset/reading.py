@@ -121,7 +121,7 @@ class Dataset:
         seen: set[str] = set()
         for part in source.collection.parts:
             for batch in self._batches(source, part, 8192):
-                for each in batch.column(source.columns.id).to_pylist():
+                for each in batch.column(source.columns.id).cast(pa.string()).to_pylist():
                     if each in seen:
                         hint = "Chroma would keep one of them; remove the other from the dataset."
                         raise ChromaError("invalid_record", f"{_named(source)}: the id {each!r} is there twice.", hint)

@@ -1,0 +1,135 @@
+# Copyright: (c) 2026, The thinkube.chroma contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Datasets to import, made without a server, and chroma_import as a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import servers
+
+from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.manifest import (
+    GENERATOR,
+    DatasetCollection,
+    Manifest,
+    Origin,
+    Part,
+    encode_manifest,
+)
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.schema import plan_columns, table_schema
+from ansible_collections.thinkube.chroma.plugins.module_utils._transport import Connection
+
+COLLECTIONS = Path(__file__).resolve().parents[2] / "playbooks" / "collections"
+DIMENSION = 16
+
+
+def write_dataset(where: Path, sizes: dict[str, int], *, space: str = "l2", parts: int = 2, lists: bool = False, **fields: Any) -> None:
+    """Write a dataset of collections, name → number of records, each in some Parquet files.
+
+    Args:
+        lists: whether metadata holds lists.
+        fields: of each collection in the manifest, instead of the usual.
+    """
+    collections = tuple(
+        _collection(where, number, name, count, space, parts, lists, fields) for number, (name, count) in enumerate(sizes.items())
+    )
+    manifest = Manifest("2026-01-01T00:00:00Z", GENERATOR, Origin("directory"), True, collections)
+    (where / "manifest.json").write_bytes(encode_manifest(manifest))
+    (where / "VDF_META.json").write_text(json.dumps({"version": "0.1", "author": GENERATOR["name"], "indexes": {}}))
+
+
+def _collection(
+    where: Path, number: int, name: str, count: int, space: str, parts: int, lists: bool, fields: dict[str, Any]
+) -> DatasetCollection:
+    identifier = f"00000000-0000-4000-8000-{number:012}"
+    types: dict[str, set[str]] = {"text": {"str"}, "number": {"int"}} | ({"tags": {"strs"}} if lists else {})
+    columns = plan_columns(types)
+    schema = table_schema(columns, DIMENSION, name, space)
+    rng = np.random.default_rng(number)
+    made = []
+    for part, rows in enumerate(np.array_split(np.arange(count), parts)):
+        path = f"collections/{identifier}/part-{part:05}.parquet"
+        (where / path).parent.mkdir(parents=True, exist_ok=True)
+        vectors = rng.standard_normal((len(rows), DIMENSION)).astype(np.float32)
+        values = {
+            "id": [f"id-{row}" for row in rows],
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), DIMENSION),
+            "document": [f"document {row}" if row % 5 else None for row in rows],
+            "uri": [None if row % 3 else f"file:///{row}" for row in rows],
+            "text": [f"{name} {row}" for row in rows],
+            "number": [int(row) if row % 2 else None for row in rows],
+            "tags": [["a", str(row)] for row in rows],
+        }
+        arrays = [each if isinstance(each, pa.Array) else pa.array(each, field.type) for field in schema for each in (values[field.name],)]
+        pq.write_table(pa.Table.from_arrays(arrays, schema=schema), where / path, compression="zstd")
+        content = (where / path).read_bytes()
+        made.append(Part(path, len(rows), len(content), hashlib.sha256(content).hexdigest()))
+    usual: dict[str, Any] = {
+        "tenant": "default_tenant",
+        "database": "default_database",
+        "dimension": DIMENSION,
+        "metadata": {"made": "by a test"},
+        "configuration": {"space": space},
+        "schema": None,
+    }
+    return DatasetCollection(
+        id=identifier, name=name, space=space, records=count, columns=columns, layout="columns", parts=tuple(made), **{**usual, **fields}
+    )
+
+
+def start(arguments: dict[str, Any], scratch: Path) -> subprocess.Popen[str]:
+    """Start chroma_import as a process of its own."""
+    file = scratch / f"arguments-{time.monotonic_ns()}.json"
+    file.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
+    command = [sys.executable, "-m", "ansible_collections.thinkube.chroma.plugins.modules.chroma_import", str(file)]
+    environ = {**os.environ, "PYTHONPATH": str(COLLECTIONS)}
+    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def end(process: subprocess.Popen[str], timeout: float = 120) -> dict[str, Any]:
+    """Wait for chroma_import and return its JSON; a traceback fails the test."""
+    output, errors = process.communicate(timeout=timeout)
+    assert output.strip(), errors
+    result: dict[str, Any] = json.loads(output)
+    assert "exception" not in result, result
+    return result
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+
+
+def count(client: ChromaClient, name: str) -> int:
+    """Return how many records a collection has; 0 where there is none."""
+    collection = client.get_collection(name)
+    return client.count(collection) if collection else 0
+
+
+def state(client: ChromaClient) -> dict[str, tuple[int, dict[str, Any]]]:
+    """Return the collections of a database, each with its number of records and metadata."""
+    return {each.name: (client.count(each), dict(each.metadata)) for each in client.list_collections()}
+
+
+@contextlib.contextmanager
+def database(server: servers.Server, name: str) -> Iterator[ChromaClient]:
+    """Create a database, and return a client for it."""
+    client = ChromaClient(Connection(server.url, database=name))
+    client.create_database()
+    yield client
