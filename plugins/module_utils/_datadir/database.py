@@ -22,6 +22,12 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._errors import Chr
 # Seconds to wait for a writer. Chroma commits in milliseconds; whoever holds the lock longer does so on purpose.
 BUSY = 10.0
 
+# A broken tree of pages can send SQLite round in circles. A scan takes some 30 of its steps for a row, and a row at least
+# 10 bytes: a query that takes more than this many steps for each byte of the file, and some for small files, has gone astray.
+_STEPS_PER_BYTE = 20
+_STEPS = 100_000_000
+_STEPS_AT_ONCE = 1_000_000
+
 # Rows that ADBC puts into one Arrow batch; its default of 1024 costs a third more.
 _ROWS = 65536
 
@@ -76,7 +82,15 @@ class Database:
             Damaged: ``sqlite``.
             ChromaError: ``busy`` where a writer holds the lock.
         """
+        left = (_STEPS + _STEPS_PER_BYTE * self.size) // _STEPS_AT_ONCE
+
+        def astray() -> bool:
+            nonlocal left
+            left -= 1
+            return left < 0
+
         with self.reported():
+            self._connection.set_progress_handler(astray, _STEPS_AT_ONCE)
             return self._connection.execute(sql, parameters).fetchall()
 
     def columns(self, table: str) -> tuple[str, ...]:
@@ -104,11 +118,14 @@ class Database:
         with self.reported(), self._cursor() as cursor:
             cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": _ROWS})
             cursor.execute(sql, tuple(parameters))
-            skip = 1
+            skip, count = 1, 0
             with cursor.fetch_record_batch() as reader:
                 if list(reader.schema.types) != list(types):
                     raise Damaged("sqlite", self.path, f"values of another type than {', '.join(map(str, types))} in: {sql[:200]}")
                 for batch in reader:
+                    count += batch.num_rows
+                    if count > self.size:
+                        raise Damaged("sqlite", self.path, "has more rows than bytes.")
                     kept = batch.slice(skip)
                     skip = 0
                     if kept.num_rows:
