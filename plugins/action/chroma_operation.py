@@ -170,7 +170,8 @@ def conclude(job, seen, documents, error):
         **({"result": results[0]} if results else {}),
     }
     if code in COMPLETED:
-        return ended
+        # Ansible takes an rc that is not 0 for a failure unless it is told otherwise.
+        return {**ended, "failed": False}
     return {**ended, **failure(job, seen, error)}
 
 

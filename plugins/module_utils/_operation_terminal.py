@@ -69,7 +69,7 @@ class Reporter:
         """Show one look at the operation, as ``_operation_job.look`` returns it."""
         for event in seen["events"]:
             self._take(event)
-        self._attempts(seen["attempts"], seen["status"])
+        self._attempts(seen["attempts"])
         if self._tty and self._status:
             self._redraw()
 
@@ -119,12 +119,14 @@ class Reporter:
             self._spoken = state.seconds
             self.line(self._status)
 
-    def _attempts(self, attempts: Sequence[Mapping[str, Any]], status: str) -> None:
-        for attempt in attempts:
-            if attempt["exit_code"] and attempt["pod"] not in self._ended:
+    def _attempts(self, attempts: Sequence[Mapping[str, Any]]) -> None:
+        for number, attempt in enumerate(attempts):
+            repeated = any(later["index"] == attempt["index"] for later in attempts[number + 1 :])
+            if repeated and attempt["pod"] not in self._ended:
                 self._ended.add(attempt["pod"])
-                again = "; Kubernetes starts it again" if status == "running" else ""
-                self.line(f"{attempt['pod']} ended with exit code {attempt['exit_code']} ({meaning(attempt['exit_code'])}){again}")
+                code = attempt["exit_code"]
+                reason = f"ended with exit code {code} ({meaning(code)})" if code is not None else "went away"
+                self.line(f"{attempt['pod']} {reason}; Kubernetes started it again")
         trouble = "; ".join(attempt["trouble"] for attempt in attempts if attempt["trouble"])
         if trouble and trouble != self._trouble:
             self.line(f"waiting: {trouble}")

@@ -55,7 +55,7 @@ def test_it_goes_on_from_the_cursor_until_the_job_ends(follow):
     ended = look("succeeded", 0, [result({"changed": True})], [attempt()])
     followed, asked, _lines = follow({"look": look(events=[error("first")])}, {"look": ended})
     assert [given["cursor"] for given in asked] == [{}, {"a": {"n": 1, "at": ""}}]
-    assert (followed["rc"], followed["result"], "failed" in followed) == (0, {"changed": True}, False)
+    assert (followed["rc"], followed["result"], followed["failed"]) == (0, {"changed": True}, False)
 
 
 def test_a_cluster_that_is_away_for_a_while_is_asked_again(follow):

@@ -22,8 +22,8 @@ def progress(done, total=1000, phase="export", pod="a", seconds=None, **fields):
     return {"event": "progress", "phase": phase, "done": done, "total": total, "unit": "records", "seconds": seconds, "pod": pod, **fields}
 
 
-def attempt(pod="a", exit_code=None, trouble=""):
-    return {"pod": pod, "exit_code": exit_code, "trouble": trouble}
+def attempt(pod="a", exit_code=None, trouble="", index=0):
+    return {"pod": pod, "index": index, "exit_code": exit_code, "trouble": trouble}
 
 
 def look(*events, status="running", attempts=()):
@@ -111,9 +111,11 @@ def test_warnings_and_errors_name_their_next_step():
 
 def test_an_attempt_that_failed_is_told_once_and_that_it_is_repeated():
     screen = Screen(tty=False)
+    screen.reporter.show(look(attempts=[attempt("export-1", 7), attempt("export-9", index=1)]))
+    assert screen.lines == [""]
     for _each in range(2):
-        screen.reporter.show(look(attempts=[attempt("export-1", 7), attempt("export-2")]))
-    assert screen.lines == ["export-1 ended with exit code 7 (a server could not be reached); Kubernetes starts it again", ""]
+        screen.reporter.show(look(attempts=[attempt("export-1", 7), attempt("export-9", index=1), attempt("export-2")]))
+    assert screen.lines == ["export-1 ended with exit code 7 (a server could not be reached); Kubernetes started it again", ""]
 
 
 def test_what_keeps_a_pod_from_starting_is_told_when_it_changes():
