@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import random
@@ -50,9 +51,9 @@ def end(process: subprocess.Popen[str], timeout: float = 120) -> dict[str, Any]:
     return result
 
 
-def run(arguments: dict[str, Any], **options: Any) -> dict[str, Any]:
+def run(arguments: dict[str, Any], *, timeout: float = 120, **options: Any) -> dict[str, Any]:
     """Run chroma_export and return its JSON."""
-    return end(start(arguments, **options))
+    return end(start(arguments, **options), timeout)
 
 
 def connect(url: str, **settings: Any) -> ChromaClient:
@@ -121,6 +122,18 @@ def exported(dataset: Path, name: str) -> dict[str, Record]:
     found = {row["id"]: row for row in rows}
     assert len(found) == len(rows), "a record is there twice"
     return found
+
+
+def exported_ids(dataset: Path) -> list[str]:
+    """Return the ids of all records of a dataset, in its order."""
+    parts = [part["path"] for each in manifest(dataset)["collections"] for part in each["parts"]]
+    return [name for part in parts for name in pq.read_table(dataset / part, columns=["id"])["id"].to_pylist()]
+
+
+def checksum(file: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def manifest(dataset: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from typing import Any
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.faults import store_fault
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.manifest import MANIFEST, Manifest, Part, parse_manifest
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.store import Store, check_sizes, sync
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.vdf import VDF_META
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 
 STATE = "_state.json"
@@ -102,19 +103,33 @@ class Destination:
         if not self.final.local:
             yield
             return
-        with self._reported("Could not write"):
-            os.makedirs(self.work.root, exist_ok=True)
-            handle = os.open(self.work.root, os.O_RDONLY | os.O_DIRECTORY)
+        handle = self._locked()
         try:
+            yield
+        finally:
+            os.close(handle)
+            # Where nothing was to be done after all.
+            with contextlib.suppress(OSError):
+                os.rmdir(self.work.root)
+
+    def _locked(self) -> int:
+        """Return a handle of the directory that is written to; the lock goes with it."""
+        while True:
+            with self._reported("Could not write"):
+                os.makedirs(self.work.root, exist_ok=True)
+                handle = os.open(self.work.root, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 # Some network file systems can't lock a directory; there nothing keeps the second one out.
                 if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                    os.close(handle)
                     message = f"Another export is writing to {self.work.location}."
                     raise ChromaError("busy", message, "Wait until it is done.") from error
-            yield
-        finally:
+            # The other one may just have finished, and given what was locked its final name.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(handle), os.stat(self.work.root)):
+                    return handle
             os.close(handle)
 
     def clear(self, kept: set[str]) -> None:
@@ -136,17 +151,30 @@ class Destination:
         check_sizes(self.work, manifest)
         for path, content in files.items():
             self.work.write(path, content)
-        self.clear({*files, *(part.path for each in manifest.collections for part in each.parts)})
-        if not self.final.local:
-            return
-        final, replaced = self.final.root, f"{self.final.root}.replaced"
+        if self.final.local:
+            self.clear(_named(manifest))
+            self._rename()
+        self.tidy(manifest)
+
+    def tidy(self, manifest: Manifest) -> None:
+        """Remove what was only needed until the dataset was complete, also where that was cut short."""
+        if self.final.local:
+            shutil.rmtree(self._replaced, ignore_errors=True)
+        else:
+            self.clear(_named(manifest))
+
+    @property
+    def _replaced(self) -> str:
+        return f"{self.final.root}.replaced"
+
+    def _rename(self) -> None:
+        final = self.final.root
         with self._reported("Could not finish"):
-            if os.path.exists(final) and os.path.exists(os.path.join(final, MANIFEST)):
-                shutil.rmtree(replaced, ignore_errors=True)
-                os.rename(final, replaced)
+            if os.path.exists(os.path.join(final, MANIFEST)):
+                shutil.rmtree(self._replaced, ignore_errors=True)
+                os.rename(final, self._replaced)
             os.rename(self.work.root, final)
             sync(os.path.dirname(final))
-            shutil.rmtree(replaced, ignore_errors=True)
 
     @contextlib.contextmanager
     def _reported(self, action: str) -> Iterator[None]:
@@ -154,6 +182,11 @@ class Destination:
             yield
         except OSError as error:
             raise store_fault(f"{action} {self.final.location}", error, self.final.local) from error
+
+
+def _named(manifest: Manifest) -> set[str]:
+    """Return the paths of all files of a dataset."""
+    return {MANIFEST, VDF_META, *(part.path for each in manifest.collections for part in each.parts)}
 
 
 def state_key(content: Any) -> str:

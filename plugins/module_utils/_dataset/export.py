@@ -87,13 +87,20 @@ def export(source: Source, store: Store, wanted: Wanted, check: bool = False) ->
     """
     _check_places(source, store)
     destination = Destination(store)
-    plan = plan_export(source, destination.existing(), source.select(wanted.collections), wanted, store.location)
+    collections = source.select(wanted.collections)
+    plan = plan_export(source, destination.existing(), collections, wanted, store.location)
     resumed, manifest = 0, plan.dataset
-    if plan.changed and not check:
-        manifest, resumed = apply_export(source, destination, plan, wanted)
+    if not check:
+        with destination.held():
+            # Another export may have finished since.
+            plan = plan_export(source, destination.existing(), collections, wanted, store.location)
+            if plan.dataset:
+                destination.tidy(plan.dataset)
+            else:
+                manifest, resumed = apply_export(source, destination, plan, wanted)
     sizes = {each.id: each.bytes for each in manifest.collections} if manifest else {}
-    collections = [{"name": each.name, "records": each.records, "bytes": sizes.get(each.id)} for each in plan.collections]
-    return {"changed": plan.changed, "dataset": store.location, "collections": collections, "resumed_parts": resumed}
+    exported = [{"name": each.name, "records": each.records, "bytes": sizes.get(each.id)} for each in collections]
+    return {"changed": plan.changed, "dataset": store.location, "collections": exported, "resumed_parts": resumed}
 
 
 def plan_export(
@@ -124,29 +131,28 @@ def plan_export(
 
 
 def apply_export(source: Source, destination: Destination, plan: ExportPlan, wanted: Wanted) -> tuple[Manifest, int]:
-    """Write a dataset.
+    """Write a dataset; the destination is held.
 
     Returns:
         The manifest, and how many parts an interrupted export had finished.
     """
-    with destination.held():
-        fingerprint = state_key(source.fingerprint(plan.collections))
-        work = _Work(destination, _begin(destination, plan, state_key([fingerprint, [each.id for each in plan.collections]])))
-        resumed = sum(map(len, work.state.parts.values()))
-        records = sum(each.records for each in plan.collections)
-        with Progress("export", total=records, done=work.records()) as progress:
-            exported = tuple(_export_collection(source, work, each, wanted, progress) for each in plan.collections)
-        source.confirm(plan.collections)
-        manifest = Manifest(
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            generator=GENERATOR,
-            source=Origin(source.kind, source.version, fingerprint),
-            consistent=source.consistent,
-            collections=exported,
-        )
-        # The manifest is the last one: it is what makes a dataset.
-        destination.commit(manifest, {VDF_META: encode_vdf(manifest), MANIFEST: encode_manifest(manifest)})
-        return manifest, resumed
+    fingerprint = state_key(source.fingerprint(plan.collections))
+    work = _Work(destination, _begin(destination, plan, state_key([fingerprint, [each.id for each in plan.collections]])))
+    resumed = sum(map(len, work.state.parts.values()))
+    records = sum(each.records for each in plan.collections)
+    with Progress("export", total=records, done=work.records()) as progress:
+        exported = tuple(_export_collection(source, work, each, wanted, progress) for each in plan.collections)
+    source.confirm(plan.collections)
+    manifest = Manifest(
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        generator=GENERATOR,
+        source=Origin(source.kind, source.version, fingerprint),
+        consistent=source.consistent,
+        collections=exported,
+    )
+    # The manifest is the last one: it is what makes a dataset.
+    destination.commit(manifest, {VDF_META: encode_vdf(manifest), MANIFEST: encode_manifest(manifest)})
+    return manifest, resumed
 
 
 class _Work:

@@ -20,7 +20,11 @@ _LATER = "Look at the store's state and try again; what is finished is kept."
 # What the text holds → code, next step. In this order.
 _S3 = (
     (r"NO_SUCH_BUCKET|NoSuchBucket|bucket .* does not exist", "no_bucket", "Create the bucket, or correct its name."),
-    (r"ACCESS_DENIED|INVALID_ACCESS_KEY|SIGNATURE_DOES_NOT_MATCH|INVALID_(CLIENT_TOKEN|SIGNATURE)|status 403", "forbidden", _RIGHTS),
+    (
+        r"ACCESS_DENIED|INVALID_ACCESS_KEY|SIGNATURE_DOES_NOT_MATCH|INVALID_(CLIENT_TOKEN|SIGNATURE)|status 403|access key",
+        "forbidden",
+        _RIGHTS,
+    ),
     (r"curlCode: (28|Timeout)|timed? ?out|REQUEST_TIMEOUT", "timeout", _REACH),
     (r"curlCode: (35|51|58|60|77)|certificate|SSL", "tls", "Pass the certificate authority as s3_ca_path."),
     (r"NETWORK_CONNECTION|curlCode", "unreachable", _REACH),
@@ -44,7 +48,7 @@ def store_fault(action: str, error: Exception, local: bool) -> ChromaError:
         action: what was attempted on what.
         local: whether it was a directory of this machine.
     """
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).rstrip(".")
     message = f"{action}: {text[:500]}."
     if local:
         code, hint = _LOCAL.get(_number(error, text), ("store_error", "Look at the file system and the kernel's log."))

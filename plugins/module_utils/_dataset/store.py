@@ -131,11 +131,13 @@ class Store:
 
     def _abandon(self, output: Output, name: str) -> None:
         # pyarrow can't abort an upload, it only completes it: the short object has to be removed. What fails here is only a
-        # consequence of the first failure, which the user has to know of.
+        # consequence of the first failure, which the user has to know of; and what can't be completed is not there.
         with contextlib.suppress(OSError, pa.ArrowException):
             output.close()
-        with contextlib.suppress(OSError, pa.ArrowException):
             self.filesystem.delete_file(name)
+        if self.local:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
 
 
 class Output:
@@ -144,6 +146,7 @@ class Output:
     def __init__(self, stream: Any) -> None:
         self._stream = stream
         self._hash = hashlib.sha256()
+        self._ended = False
         self.bytes = 0
 
     @property
@@ -154,7 +157,7 @@ class Output:
     @property
     def closed(self) -> bool:
         """Whether no more can be written."""
-        return bool(self._stream.closed)
+        return self._ended
 
     def write(self, content: Any) -> int:
         """Append bytes."""
@@ -172,8 +175,10 @@ class Output:
         """Do nothing: what counts is :meth:`Store.create`'s end."""
 
     def close(self) -> None:
-        """Finish the file; on S3 this is what makes it exist."""
-        self._stream.close()
+        """Finish the file, once; on S3 this is what makes it exist. A second try would only wait as long again for a store that hangs."""
+        if not self._ended:
+            self._ended = True
+            self._stream.close()
 
 
 def open_store(location: str, settings: StoreSettings | None = None) -> Store:
