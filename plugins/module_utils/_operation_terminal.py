@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._operation import Event, meaning
 
-BAR = 24
+BAR, SHORTEST_BAR = 24, 5
 # Seconds between two lines where nobody knows the total and there is no TTY.
 QUIET = 60.0
 _BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -155,10 +155,7 @@ def combine(events: Sequence[Event], phase: str) -> State:
 def render(state: State, columns: int = 79) -> str:
     """Return a state as one line of at most ``columns`` characters: bar, percent, counts, rate and the time that is left."""
     share = state.share
-    parts = [state.phase]
-    if share is not None:
-        filled = int(share * BAR)
-        parts += [f"[{'#' * filled}{'-' * (BAR - filled)}]", f"{int(share * 100):3d} %"]
+    parts = [f"{int(share * 100):3d} %"] if share is not None else []
     counts = amount(state.done, state.unit)
     if state.total is not None:
         counts += f"/{amount(state.total, state.unit)}"
@@ -167,10 +164,13 @@ def render(state: State, columns: int = 79) -> str:
         parts.append(f"{amount(state.rate, state.unit)}/s")
         if state.total is not None and state.done < state.total:
             parts.append(f"{duration((state.total - state.done) / state.rate)} left")
-    while len("  ".join(parts)) > columns and len(parts) > 2:
-        # The bar goes first, then what stands last.
-        del parts[1 if parts[1].startswith("[") else -1]
-    return "  ".join(parts)[:columns]
+    text = "  ".join([state.phase, *parts])
+    # The bar takes what room is left: two brackets and two blanks are its own.
+    width = min(columns - len(text) - 4, BAR)
+    if share is not None and width >= SHORTEST_BAR:
+        filled = int(share * width)
+        text = "  ".join([state.phase, f"[{'#' * filled}{'-' * (width - filled)}]", *parts])
+    return text[:columns]
 
 
 def amount(value: float, unit: str) -> str:
