@@ -21,7 +21,8 @@ _POWERS = [float(f"1e{exponent}") for exponent in range(309)]
 def held(value: float) -> float:
     """Return what Chroma 1.x holds when it is sent a finite float as metadata: it, or its neighbour."""
     for _reader in ("the request", "the log"):
-        value = math.copysign(_read(repr(value)), value)
+        if math.isfinite(value):  # the very largest may overflow
+            value = math.copysign(_read(repr(value)), value)
     return value
 
 
