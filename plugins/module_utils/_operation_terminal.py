@@ -67,9 +67,14 @@ class Reporter:
 
     def show(self, seen: Mapping[str, Any]) -> None:
         """Show one look at the operation, as ``_operation_job.look`` returns it."""
+        replaced = superseded(seen["attempts"])
+        if replaced & self._progress.keys():
+            self._progress, self._phase = {pod: event for pod, event in self._progress.items() if pod not in replaced}, ""
         for event in seen["events"]:
-            self._take(event)
-        self._attempts(seen["attempts"])
+            # A pod that was started again begins from the front; what the first one did is not done twice.
+            if event["event"] != "progress" or event.get("pod") not in replaced:
+                self._take(event)
+        self._attempts(seen["attempts"], replaced)
         if self._tty and self._status:
             self._redraw()
 
@@ -119,10 +124,9 @@ class Reporter:
             self._spoken = state.seconds
             self.line(self._status)
 
-    def _attempts(self, attempts: Sequence[Mapping[str, Any]]) -> None:
-        for number, attempt in enumerate(attempts):
-            repeated = any(later["index"] == attempt["index"] for later in attempts[number + 1 :])
-            if repeated and attempt["pod"] not in self._ended:
+    def _attempts(self, attempts: Sequence[Mapping[str, Any]], replaced: set[str]) -> None:
+        for attempt in attempts:
+            if attempt["pod"] in replaced - self._ended:
                 self._ended.add(attempt["pod"])
                 code = attempt["exit_code"]
                 reason = f"ended with exit code {code} ({meaning(code)})" if code is not None else "went away"
@@ -136,6 +140,12 @@ class Reporter:
         # The text begins with a return: Python flushes a terminal's line then, too.
         self._write(f"\r\033[K{clean(self._status)[: self._columns]}", False)
         self._open = True
+
+
+def superseded(attempts: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the pods in whose place another one works; ``attempts`` are in the order in which they began."""
+    last = {attempt["index"]: attempt["pod"] for attempt in attempts}
+    return {attempt["pod"] for attempt in attempts} - set(last.values())
 
 
 def combine(events: Sequence[Event], phase: str) -> State:

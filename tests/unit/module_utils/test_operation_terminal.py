@@ -118,6 +118,19 @@ def test_an_attempt_that_failed_is_told_once_and_that_it_is_repeated():
     assert screen.lines == ["export-1 ended with exit code 7 (a server could not be reached); Kubernetes started it again", ""]
 
 
+def test_an_attempt_that_is_repeated_counts_from_the_front_and_not_twice():
+    screen = Screen(tty=False)
+    screen.reporter.show(look(progress(800, pod="export-1"), attempts=[attempt("export-1")]))
+    again = [attempt("export-1", 137), attempt("export-2")]
+    screen.reporter.show(look(progress(900, pod="export-1"), progress(500, pod="export-2"), attempts=again))
+    screen.reporter.show(look(progress(1000, pod="export-2"), attempts=again))
+    assert ["1,000 records" in line and line.split("]")[1].split("%")[0].strip() for line in screen.lines if "[" in line] == [
+        "80",
+        "50",
+        "100",
+    ]
+
+
 def test_what_keeps_a_pod_from_starting_is_told_when_it_changes():
     screen = Screen(tty=False)
     for trouble in ("no node", "no node", "", "no image"):
