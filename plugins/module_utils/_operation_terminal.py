@@ -56,7 +56,9 @@ class Reporter:
         self._write = write
         self._tty = tty
         self._columns = columns
-        self._progress: dict[str, Event] = {}
+        self._progress: dict[tuple[str, str], Event] = {}  # by pod and phase
+        self._latest: dict[str, str] = {}  # phase by pod
+        self._phases: list[str] = []
         self._phase = ""
         self._steps = 0
         self._spoken = 0.0
@@ -68,8 +70,10 @@ class Reporter:
     def show(self, seen: Mapping[str, Any]) -> None:
         """Show one look at the operation, as ``_operation_job.look`` returns it."""
         replaced = superseded(seen["attempts"])
-        if replaced & self._progress.keys():
-            self._progress, self._phase = {pod: event for pod, event in self._progress.items() if pod not in replaced}, ""
+        if replaced & self._latest.keys():
+            self._progress = {key: event for key, event in self._progress.items() if key[0] not in replaced}
+            self._latest = {pod: phase for pod, phase in self._latest.items() if pod not in replaced}
+            self._phase = ""
         for event in seen["events"]:
             # A pod that was started again begins from the front; what the first one did is not done twice.
             if event["event"] != "progress" or event.get("pod") not in replaced:
@@ -106,13 +110,19 @@ class Reporter:
             self.line(f"({event['count']} events are gone: the node rotated the log)")
 
     def _advance(self, event: Event) -> None:
-        if event["phase"] != self._phase:
+        pod, phase = event.get("pod", ""), event["phase"]
+        self._progress[pod, phase] = event
+        self._latest[pod] = phase
+        if phase not in self._phases:
+            self._phases.append(phase)
+        # Of several pods, some are in the next phase already.
+        slowest = min(self._latest.values(), key=self._phases.index)
+        if slowest != self._phase:
             if self._tty and self._phase:
                 self._redraw()
             self.close()
-            self._phase, self._steps, self._spoken = event["phase"], 0, 0.0
-        self._progress[event.get("pod", "")] = event
-        state = combine(list(self._progress.values()), self._phase)
+            self._phase, self._steps, self._spoken = slowest, 0, 0.0
+        state = combine(list(self._progress.values()), slowest)
         self._status = render(state, self._columns)
         share = state.share
         if share is None:

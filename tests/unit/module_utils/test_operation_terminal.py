@@ -138,6 +138,22 @@ def test_what_keeps_a_pod_from_starting_is_told_when_it_changes():
     assert screen.lines == ["waiting: no node", "waiting: no image", ""]
 
 
+def test_of_several_pods_the_phase_of_the_slowest_is_shown():
+    screen = Screen(tty=False)
+    parts = [attempt("a"), attempt("b", index=1)]
+    screen.reporter.show(look(progress(500, pod="a"), progress(1000, pod="b"), attempts=parts))
+    screen.reporter.show(look(progress(100, phase="verify", pod="b"), progress(700, pod="a"), attempts=parts))
+    screen.reporter.show(look(progress(1000, pod="a"), progress(200, phase="verify", pod="a"), attempts=parts))
+    shown = [(line.split("  ")[0], line.split(" %  ")[1].split(" records")[0]) for line in screen.lines if "[" in line]
+    assert shown == [
+        ("export", "500/1,000"),
+        ("export", "1,500/2,000"),
+        ("export", "1,700/2,000"),
+        ("export", "2,000/2,000"),
+        ("verify", "300/2,000"),
+    ]
+
+
 def test_several_pods_are_added_up():
     events = [progress(100, 400, pod="a", seconds=10.0), progress(50, 100, pod="b", seconds=5.0), progress(9, 9, "verify", "c")]
     state = combine(events, "export")
