@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import pytest
 import servers
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient, Collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir import wal
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.directory import DataDirectory, open_directory
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import StoredCollection
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
@@ -247,6 +249,63 @@ def test_after_a_kill_the_reader_finds_what_the_next_start_returns(version, tmp_
     with servers.running(version, data=data) as server:
         expected = served(server.url)
     compare(tmp_path / "copy", expected)
+
+
+@pytest.mark.parametrize("version", servers.VERSIONS[1:])  # 0.4.24 answers such a directory with 500
+def test_entries_of_the_log_that_nothing_else_has_seen(version, tmp_path):
+    """As after a kill between the log and the rest; what they mean is what the next start makes of them."""
+    data = tmp_path / "data"
+    data.mkdir()
+    with filled(version, data, seed=5) as server:
+        before = served(server.url)
+    for key, (_space, rows) in before.items():
+        with open_directory(data) as directory:
+            collection = next(each for each in directory.collections() if (each.tenant, each.database, each.name) == key)
+        if collection.dimension is not None:  # it is set before anything is written to the log
+            append(data, collection, list(rows), lists=version == servers.VERSIONS[-1])
+    shutil.copytree(data, tmp_path / "copy", copy_function=shutil.copy2)
+    with servers.running(version, data=data) as server:
+        expected = served(server.url)
+    assert expected != before
+    compare(tmp_path / "copy", expected)
+    compare(data, expected)
+
+
+def append(data: Path, collection: StoredCollection, names: list[str], lists: bool) -> None:
+    """Write entries of all kinds to the log and nowhere else."""
+    numbers = random.Random(collection.name)
+    vector = lambda: np.array(vectors(numbers, 1)[0], "<f4").tobytes()  # noqa: E731
+    new = {"text": "new", "number": -(2**63), "real": 0.1, "flag": False, "chroma:document": "from the log", "chroma:uri": "file:///log"}
+    if lists:
+        new["strs"] = ["", "a", "b"]
+    entries: list[tuple[int, str, bytes | None, dict[str, Any] | None]] = [
+        (0, "log-1", vector(), new),
+        (0, "log-2", vector(), None),
+        (1, "log-2", vector(), {"added": 1}),
+        (1, "log-absent", vector(), {"added": 1}),
+        (3, "log-absent", None, None),
+        (2, "log-3", vector(), {"chroma:document": ""}),
+        (3, "log-3", None, None),
+        (0, "log-3", vector(), {"again": True}),
+    ]
+    for number, name in enumerate(names[:40]):
+        entries += [
+            [(0, name, vector(), new)],  # exists: ignored
+            [(1, name, None, {"text": "changed", "number": 1.5, "id": None})],
+            [(1, name, vector(), {"chroma:document": "changed"})],
+            [(2, name, vector(), new)],
+            [(3, name, None, None)],
+            [(3, name, None, None), (0, name, vector(), {"back": "again"})],
+        ][number % 6]
+    with contextlib.closing(sqlite3.connect(data / "chroma.sqlite3")) as database, database:
+        # The table may be empty, and sequence numbers never start again.
+        tables = ("embeddings_queue", "max_seq_id", "embeddings")
+        used = [value for table in tables for (value,) in database.execute(f"SELECT seq_id FROM {table}")]
+        first = max((wal.position(value) or 0 for value in used), default=0) + 1
+        sql = "INSERT INTO embeddings_queue (seq_id, operation, topic, id, vector, encoding, metadata) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        for seq_id, (operation, name, content, metadata) in enumerate(entries, first):
+            text = None if metadata is None else json.dumps(metadata)
+            database.execute(sql, (seq_id, operation, collection.topic, name, content, content and "FLOAT32", text))
 
 
 @pytest.mark.parametrize("version", servers.VERSIONS[:-1])
