@@ -113,13 +113,22 @@ def overlapped(items: Iterable[T], consume: Callable[[T], None], depth: int = 1)
         depth: how many items may wait; each is memory.
     """
     waiting: deque[Future[None]] = deque()
-    with ThreadPoolExecutor(1) as pool:
+    failed = False
+
+    def step(item: T) -> None:
+        nonlocal failed
+        if failed:
+            return  # what came after the gap is not consumed
         try:
-            for item in items:
-                waiting.append(pool.submit(consume, item))
-                while len(waiting) > depth:
-                    waiting.popleft().result()
-            while waiting:
+            consume(item)
+        except BaseException:
+            failed = True
+            raise
+
+    with ThreadPoolExecutor(1) as pool:
+        for item in items:
+            waiting.append(pool.submit(step, item))
+            while len(waiting) > depth:
                 waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        while waiting:
+            waiting.popleft().result()
