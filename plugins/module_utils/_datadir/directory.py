@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir import wal
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.database import Database, open_database
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import (
     DATABASE,
@@ -19,6 +20,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout im
     Segment,
     StoredCollection,
 )
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.pending import read_pending
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.records import Records
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 
@@ -79,7 +81,10 @@ class DataDirectory:
 
     def count(self, collection: StoredCollection) -> int:
         """Return how many records a collection has, those included that are only in the log."""
-        return len(self._records(collection))
+        pending = read_pending(self.database, collection, wal.positions(self.database))
+        segment = collection.metadata_segment.id if collection.metadata_segment else ""
+        stored = self.database.rows("SELECT count(*) FROM embeddings WHERE segment_id = ?", (segment,))[0][0]
+        return int(stored) - pending.stored + len(pending.records)
 
     def schema(self, collection: StoredCollection) -> Any:
         """Return the ``pa.Schema`` of a collection's table; all its batches have it.
