@@ -66,6 +66,7 @@ class ActionModule(ActionBase):
         return result
 
     def _follow(self, options, task_vars, reporter, again):
+        namespace = options.get("namespace", "chroma")
         began = answered = time.monotonic()
         cursor, seen, quiet = {}, {}, False
         documents, error = {}, {}
@@ -97,9 +98,9 @@ class ActionModule(ActionBase):
                     error = event
             if seen["status"] == "waiting" and now - began > float(options.get("start_timeout", 300)):
                 reporter.close()
-                return not_started(options["follow"], seen, again)
+                return not_started(options["follow"], namespace, seen, again)
         reporter.close()
-        return conclude(options["follow"], seen, documents, error)
+        return conclude(options["follow"], namespace, seen, documents, error)
 
     def _ask(self, options, task_vars):
         try:
@@ -143,14 +144,14 @@ def announced(text):
             signal.signal(number, old)
 
 
-def not_started(job, seen, again):
+def not_started(job, namespace, seen, again):
     """Return the failure of a Job of which no pod started."""
     trouble = "; ".join(attempt["trouble"] for attempt in seen["attempts"] if attempt["trouble"]) or "Kubernetes made no pod of it"
-    hint = f"It begins as soon as it can. To follow it again: {again}. `kubectl delete job {job}` gives it up."
+    hint = f"It begins as soon as it can. To follow it again: {again}. `kubectl delete job -n {namespace} {job}` gives it up."
     return {"failed": True, "code": "not_started", "hint": hint, "msg": f"{job} has not started: {trouble}. {hint}"}
 
 
-def conclude(job, seen, documents, error):
+def conclude(job, namespace, seen, documents, error):
     """Return what came of a Job that ended."""
     last = {attempt["index"]: attempt for attempt in seen["attempts"]}
     results = []
@@ -172,10 +173,10 @@ def conclude(job, seen, documents, error):
     if code in COMPLETED:
         # Ansible takes an rc that is not 0 for a failure unless it is told otherwise.
         return {**ended, "failed": False}
-    return {**ended, **failure(job, seen, error)}
+    return {**ended, **failure(job, namespace, seen, error)}
 
 
-def failure(job, seen, error):
+def failure(job, namespace, seen, error):
     """Return the arguments of a failure: the operation's own error where it gave one, and else what Kubernetes says."""
     reasons = [attempt["reason"] for attempt in seen["attempts"] if attempt["reason"] not in ("", "Error", "Completed")]
     if "OOMKilled" in reasons:
@@ -185,7 +186,7 @@ def failure(job, seen, error):
         message, code, hint = error.get("message", ""), error.get("code") or "operation_failed", error.get("hint") or ""
     else:
         message, code = seen["message"] or "no reason is known", "operation_failed"
-        hint = f"`kubectl describe job {job}` says what Kubernetes did."
+        hint = f"`kubectl describe job -n {namespace} {job}` says what Kubernetes did."
     rc = seen["exit_code"] if seen["exit_code"] is not None else (exit_code(code) if error else FAILED)
     msg = f"{seen['operation'] or job} ended with exit code {rc} ({meaning(rc)}): {message} {hint}".strip()
     return {"failed": True, "code": code, "hint": hint, "msg": msg}

@@ -85,40 +85,40 @@ def test_a_job_that_does_not_start_says_what_holds_it_up(follow):
 
 
 def test_a_job_without_any_pod_says_so():
-    assert "made no pod" in not_started("job", look("waiting"), "AGAIN")["msg"]
+    assert "made no pod" in not_started("job", "chroma", look("waiting"), "AGAIN")["msg"]
 
 
 @pytest.mark.parametrize(("code", "failed"), [(0, False), (2, True), (3, False), (4, False), (5, True), (6, True), (7, True), (137, True)])
 def test_findings_fail_no_task(code, failed):
-    ended = conclude("job", look("failed" if code else "succeeded", code, attempts=[attempt(exit_code=code)]), {}, {})
+    ended = conclude("job", "chroma", look("failed" if code else "succeeded", code, attempts=[attempt(exit_code=code)]), {}, {})
     assert (ended["rc"], ended.get("failed", False)) == (code, failed)
 
 
 def test_the_last_error_of_the_operation_is_the_error_of_the_task():
-    ended = conclude("job", look("failed", 5), {}, error("No such bucket.", "no_bucket", "Create it."))
+    ended = conclude("job", "chroma", look("failed", 5), {}, error("No such bucket.", "no_bucket", "Create it."))
     assert (ended["code"], ended["hint"]) == ("no_bucket", "Create it.")
     assert ended["msg"] == "export ended with exit code 5 (bad input): No such bucket. Create it."
 
 
 def test_an_error_that_only_the_pod_left_is_found():
     left = {"exit_code": 2, "error": {"message": "Broken.", "code": "x", "hint": ""}}
-    assert "Broken." in conclude("job", look("failed", 2, attempts=[attempt(result=left)]), {}, {})["msg"]
+    assert "Broken." in conclude("job", "chroma", look("failed", 2, attempts=[attempt(result=left)]), {}, {})["msg"]
 
 
 def test_what_kubernetes_says_where_the_operation_said_nothing():
-    ended = conclude("job", look("failed", None, message="Job was active longer than specified deadline"), {}, {})
+    ended = conclude("job", "chroma", look("failed", None, message="Job was active longer than specified deadline"), {}, {})
     assert "longer than specified deadline" in ended["msg"]
-    assert "kubectl describe job job" in ended["hint"]
+    assert "kubectl describe job -n chroma job" in ended["hint"]
 
 
 def test_too_little_memory_is_named():
-    ended = conclude("job", look("failed", 137, attempts=[attempt(exit_code=137, reason="OOMKilled")]), {}, error("whatever"))
+    ended = conclude("job", "chroma", look("failed", 137, attempts=[attempt(exit_code=137, reason="OOMKilled")]), {}, error("whatever"))
     assert (ended["code"], "chroma_operations_resources" in ended["hint"]) == ("out_of_memory", True)
 
 
 def test_each_part_has_its_result_and_the_last_attempt_of_a_part_counts():
     attempts = [attempt("a", 1, 7), attempt("b", 0), attempt("c", 1, result={"result": {"part": 1}})]
-    ended = conclude("job", look("succeeded", 0, attempts=attempts), {"a": {"part": "half"}, "b": {"part": 0}}, {})
+    ended = conclude("job", "chroma", look("succeeded", 0, attempts=attempts), {"a": {"part": "half"}, "b": {"part": 0}}, {})
     assert (ended["results"], ended["result"]) == ([{"part": 0}, {"part": 1}], {"part": 0})
 
 
