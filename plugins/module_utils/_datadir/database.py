@@ -31,8 +31,10 @@ _STEPS_AT_ONCE = 1_000_000
 # Rows that ADBC puts into one Arrow batch; its default of 1024 costs a third more.
 _ROWS = 65536
 
-# Codes of SQLite that say that somebody else holds a lock.
-_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+# Codes of SQLite (https://www.sqlite.org/rescode.html): SQLITE_BUSY and SQLITE_LOCKED say that somebody else holds a lock,
+# SQLITE_READONLY and SQLITE_CANTOPEN that it would have to roll back first.
+_LOCKED = (5, 6)
+_TO_ROLL_BACK = (8, 14)
 
 
 class Database:
@@ -210,7 +212,7 @@ def _opened(path: Path, file: Path) -> Database | None:
             except sqlite3.OperationalError as error:
                 journal = Path(f"{file}-journal")
                 code = getattr(error, "sqlite_errorcode", 0)
-                if journal.exists() and code & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+                if journal.exists() and code & 0xFF in _TO_ROLL_BACK:
                     database.close()
                     return None
                 raise
