@@ -175,7 +175,7 @@ def choose(names: Sequence[str] | None, known: Sequence[str], where: str) -> set
     unknown = [each for each in names if each not in known]
     if not unknown:
         return set(names)
-    like = difflib.get_close_matches(unknown[0], known, n=3, cutoff=0.5)
-    held = f"It has {', '.join(sorted(known)[:10])}{' …' if len(known) > 10 else ''}." if known else "It has none."
+    like = difflib.get_close_matches(unknown[0], sorted(set(known)), n=3, cutoff=0.5)
+    held = f"It has {', '.join(sorted(set(known))[:10])}{' …' if len(set(known)) > 10 else ''}." if known else "It has none."
     hint = f"Did you mean {' or '.join(like)}?" if like else held
     raise ChromaError("not_found", f"There is no collection {', '.join(unknown)} in {where}.", hint)
