@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import threading
@@ -149,6 +150,7 @@ class Playbooks:
         inventory: Path = ROOT / "inventory" / "local",
         collections: Path = ROOT / "playbooks" / "collections",
         directory: Path = ROOT,
+        terminal: bool = False,
         **variables: Any,
     ) -> tuple[subprocess.Popen[str], Path]:
         """Start a playbook and return its process, and the file that it writes to.
@@ -159,6 +161,7 @@ class Playbooks:
             options: further arguments of ansible-playbook.
             token: ADMIN_PASSWORD; None to leave it unset.
             inventory, collections, directory: what is used, and where it is started.
+            terminal: give it one; what is written to the process's ``stdin`` is typed there.
             variables: extra variables, above the release's.
         """
         number = next(self._numbers)
@@ -168,12 +171,15 @@ class Playbooks:
         environment["ANSIBLE_COLLECTIONS_PATH"] = str(collections)
         if token is not None:
             environment["ADMIN_PASSWORD"] = token
+        command = ["ansible-playbook", "-i", str(inventory), f"thinkube.chroma.{name}", "-e", f"@{given}", *options]
+        if terminal:
+            command = ["script", "--quiet", "--return", "--flush", "--command", shlex.join(command), "/dev/null"]
         with output.open("w") as stream:
             process = subprocess.Popen(
-                ["ansible-playbook", "-i", str(inventory), f"thinkube.chroma.{name}", "-e", f"@{given}", *options],
+                command,
                 env=environment,
                 cwd=directory,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if terminal else subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -298,7 +304,9 @@ def resolved_names(only_one_run: None) -> Iterator[None]:
     def without() -> list[str]:
         return [line for line in hosts.read_text().splitlines() if not line.endswith(mark)]
 
-    line = " ".join(["127.0.0.1", *(f"{PREFIX}{suffix}.{DOMAIN}" for suffix in ("", "-interrupted", "-0-6-3", "-0-5-23")), mark])
+    line = " ".join(
+        ["127.0.0.1", *(f"{PREFIX}{suffix}.{DOMAIN}" for suffix in ("", "-interrupted", "-operations", "-0-6-3", "-0-5-23")), mark]
+    )
     hosts.write_text("\n".join([*without(), line]) + "\n")
     yield
     hosts.write_text("\n".join(without()) + "\n")
