@@ -274,7 +274,10 @@ def test_entries_of_the_log_that_nothing_else_has_seen(version, tmp_path):
 def append(data: Path, collection: StoredCollection, names: list[str], lists: bool) -> None:
     """Write entries of all kinds to the log and nowhere else."""
     numbers = random.Random(collection.name)
-    vector = lambda: np.array(vectors(numbers, 1)[0], "<f4").tobytes()  # noqa: E731
+
+    def vector() -> bytes:
+        return np.array(vectors(numbers, 1)[0], "<f4").tobytes()
+
     new = {"text": "new", "number": -(2**63), "real": 0.1, "flag": False, "chroma:document": "from the log", "chroma:uri": "file:///log"}
     if lists:
         new["strs"] = ["", "a", "b"]
@@ -297,7 +300,8 @@ def append(data: Path, collection: StoredCollection, names: list[str], lists: bo
             [(3, name, None, None)],
             [(3, name, None, None), (0, name, vector(), {"back": "again"})],
         ][number % 6]
-    with contextlib.closing(sqlite3.connect(data / "chroma.sqlite3")) as database, database:
+    database = sqlite3.connect(data / "chroma.sqlite3")
+    with contextlib.closing(database), database:
         # The table may be empty, and sequence numbers never start again.
         tables = ("embeddings_queue", "max_seq_id", "embeddings")
         used = [value for table in tables for (value,) in database.execute(f"SELECT seq_id FROM {table}")]

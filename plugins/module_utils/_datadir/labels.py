@@ -314,7 +314,7 @@ class _Interpreter:
     def _begin_table(self) -> bool:
         """Put a new dictionary on the stack; return whether all that is wanted has been read."""
         name = self.stack[-1] if self.stack and isinstance(self.stack[-1], bytes) else None
-        if name == b"label_to_id" and not self.inverse and self.root and self._complete():
+        if name == b"label_to_id" and not self.inverse and self._complete():
             return True
         table = _Table(name, name == b"id_to_label" or (self.inverse and name == b"label_to_id"))
         if self.root is None:
@@ -324,7 +324,8 @@ class _Interpreter:
 
     def _complete(self) -> bool:
         """Move what is on the stack into the fields; return whether ``id_to_label`` is among them."""
-        assert self.root is not None
+        if self.root is None:
+            return False
         waiting = self.stack[self.stack.index(self.root) + 1 : -1]
         if len(waiting) % 2 == 0 and all(isinstance(key, bytes) for key in waiting[::2]):
             self.root.fields.update(zip(waiting[::2], waiting[1::2], strict=True))
@@ -348,7 +349,7 @@ class _Interpreter:
         if not isinstance(table, _Table) or len(items) % 2:
             raise self._damaged("stores items in something that is no dictionary")
         if table is self.root:
-            if not all(type(key) is bytes for key in keys) or len(table.fields) > 100:
+            if not all(isinstance(key, bytes) for key in keys) or len(table.fields) > 100:
                 raise self._damaged("has fields that no label map has")
             table.fields.update(zip(keys, values, strict=True))
             return
@@ -367,7 +368,7 @@ class _Interpreter:
         if self.inverse and not isinstance(backward, _Table):
             raise self._damaged("has no label_to_id")
         known = {name: fields.get(name) for name in (b"dimensionality", b"total_elements_added", b"max_seq_id")}
-        if any(value is not None and type(value) is not int for value in known.values()):
+        if any(value is not None and not isinstance(value, int) for value in known.values()):
             raise self._damaged("has a field that is no number")
         ids = forward.texts.arrow()
         try:

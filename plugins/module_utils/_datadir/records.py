@@ -117,7 +117,8 @@ class Records:
                 found[indexed] = self._vectors.vectors(places[indexed])
             if self._collection.space == "cosine":
                 # The index has them with length 1, and their lengths beside; the server multiplies again.
-                found[indexed] *= self._vectors.lengths[places[indexed], np.newaxis]
+                with np.errstate(all="ignore"):  # what is not finite is for validation to tell
+                    found[indexed] *= self._vectors.lengths[places[indexed], np.newaxis]
         logged = np.flatnonzero(places < NOWHERE)
         if len(logged):
             found[logged] = wal.read_vectors(self._database, [in_log(int(each)) for each in places[logged]], self.dimension)
