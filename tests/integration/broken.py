@@ -7,13 +7,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickletools
 import random
 import shutil
+import signal
 import sqlite3
 import struct
+import threading
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +26,7 @@ from typing import Any
 import servers
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient, Collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._transport import Connection
 
 DIMENSION = 8
@@ -52,7 +56,7 @@ def write(client: ChromaClient, collection: Collection, numbers: Sequence[int], 
             {
                 "ids": [f"id-{number}" for number in numbers],
                 "embeddings": [[generator.uniform(-1, 1) for _each in range(dimension)] for _number in numbers],
-                "documents": [None if number % 11 == 7 else TEXTS[number % 3].format(number) for number in numbers],
+                "documents": [None if number % 11 == 7 and number < 50 else TEXTS[number % 3].format(number) for number in numbers],
                 "metadatas": [
                     {"number": number, "text": f"s{number}", "real": number / 3, "even": number % 2 == 0}
                     | ({"list": ["a", f"b{number}"], "ints": [number, 1]} if lists else {})
@@ -99,6 +103,84 @@ def build(version: str, path: Path, early: Path | None = None) -> None:
         other.create_tenant()
         other.create_database()
         write(other, create(other, "far"), range(60))
+
+
+def healthy(version: str, folder: Path) -> None:
+    """Make three directories of one release: ``fresh``, ``worn`` and ``many``; the server of ``worn`` is killed."""
+    with servers.running(version, data=folder / "worn") as server:
+        shutil.copytree(server.data, folder / "fresh")
+        client = ChromaClient(Connection(server.url))
+        # Deleted and written again, in both orders; all deleted; a long id, and one that looks like a field of the label map.
+        for name, space in (("again", "cosine"), ("inner", "ip")):
+            collection = create(client, name, **({"hnsw:space": space} if client.legacy else {}))
+            for first in (0, 40, 20, 60):
+                write(client, collection, range(first, first + 40))
+                client.delete(collection, [f"id-{number}" for number in range(first + 10, first + 30)])
+        gone = create(client, "all-gone")
+        write(client, gone, range(80))
+        client.delete(gone, [f"id-{number}" for number in range(80)])
+        odd = create(client, "odd-ids", 3)
+        ids = ["x" * 5000, "label_to_id", "é\u0000漢", " ", "id_to_label"]
+        client.write(odd, "upsert", json.dumps({"ids": ids, "embeddings": [[1.0, 2.0]] * len(ids)}).encode())
+        updated = create(client, "updated")
+        write(client, updated, range(30))
+        for number in range(60):
+            change(client, updated, f"id-{number % 30}", metadatas={"number": number})
+        os.kill(server.pid, signal.SIGKILL)
+    with servers.running(version, data=folder / "many") as server:
+        client = ChromaClient(Connection(server.url))
+        for number in range(100 if version in ("0.6.3", "1.5.9") else 10):
+            collection = create(client, f"collection-{number}", 5)
+            if number % 3:
+                write(client, collection, range(number % 10 + 1), dimension=4)
+
+
+def upgrade(source: Path, path: Path) -> None:
+    """Let 1.5.9 serve a copy of another release's directory, and write to it."""
+    shutil.copytree(source, path)
+    with servers.running("1.5.9", data=path) as server:
+        client = ChromaClient(Connection(server.url))
+        books = client.require_collection("books")
+        write(client, books, range(150, 260), lists=True)
+        client.delete(books, ["id-50", "id-155"])
+        change(client, books, "id-60", metadatas={"list": [1, 2]})
+        write(client, create(client, "new"), range(70), lists=True)
+
+
+def torn(version: str, path: Path) -> bool:
+    """Kill a server with SIGKILL while it saves an index.
+
+    Returns:
+        Whether it was in the middle: the vectors are newer than the label map, which is written last.
+    """
+    dimension = 512
+    with servers.running(version, data=path) as server:
+        client = ChromaClient(Connection(server.url, retries=0))
+        collection = create(client, "big", 500)
+        for first in range(0, 1250, 250):
+            write(client, collection, range(first, first + 250), dimension)
+        [labels] = path.glob("*/index_metadata.pickle")
+
+        def keep_writing() -> None:
+            with contextlib.suppress(ChromaError):  # the server is gone
+                for first in range(1250, 6000, 250):
+                    write(client, collection, range(first, first + 250), dimension)
+
+        def state(name: str) -> tuple[int, int]:
+            about = (labels.parent / name).stat()
+            return about.st_mtime_ns, about.st_size
+
+        vectors, saved = state("data_level0.bin"), state(labels.name)
+        writer = threading.Thread(target=keep_writing)
+        writer.start()
+        while writer.is_alive():
+            if (now := state("data_level0.bin")) != vectors:
+                if state(labels.name) == saved:
+                    os.kill(server.pid, signal.SIGKILL)
+                    break
+                vectors, saved = now, state(labels.name)
+        writer.join()
+    return state(labels.name) == saved and state("data_level0.bin") != vectors
 
 
 @dataclass(frozen=True)
@@ -584,6 +666,12 @@ def a_log_entry_has_an_unknown_operation(scene):
     scene.sql("INSERT INTO embeddings_queue (operation, topic, id) VALUES (9, ?, 'id-100')", scene.topic())
 
 
+@case("CHR066 books", versions=NEW)
+def an_entry_of_0x_waits_for_1x(scene):
+    metadata = '{"number": 1, "chroma:document": null}'
+    scene.sql("INSERT INTO embeddings_queue (operation, topic, id, metadata) VALUES (1, ?, 'id-100', ?)", scene.topic(), metadata)
+
+
 # Index, log and records
 
 
@@ -666,7 +754,7 @@ def the_full_text_index_is_empty(scene):
     scene.sql("DELETE FROM embedding_fulltext_search_idx")
 
 
-@case("CHR086")
+@case("CHR084")
 def the_full_text_index_forgot_the_length_of_a_text(scene):
     scene.sql("DELETE FROM embedding_fulltext_search_docsize WHERE id = ?", scene.row())
 

@@ -51,10 +51,11 @@ class CollectionCheck:
     Args:
         entry, part: the collection and its VECTOR segment.
         directory: that holds the folders.
+        modern: whether the schema is one of 1.x.
     """
 
-    def __init__(self, entry: Entry, part: Part, directory: Path) -> None:
-        self.entry, self.part = entry, part
+    def __init__(self, entry: Entry, part: Part, directory: Path, modern: bool) -> None:
+        self.entry, self.part, self.modern = entry, part, modern
         self.folder = directory / part.id
         self._seen: Seen | None = None
 
@@ -102,6 +103,8 @@ class CollectionCheck:
                 yield finding("CHR062", f"The label map's position is {seen.labels.max_seq_id}, the log ends at {last}.")
         start = start or 0
         yield from _check_log_vectors(database, self.entry.topic, start)
+        if self.modern:
+            yield from _check_null_documents(database, self.entry.topic, start)
         behind = membership(changes(database, self.entry.topic, start))
         wanted = membership(changes(database, self.entry.topic, usable(self._position(database, records[0]), last) or 0))
         ids = _Ids(lambda: _record_ids(database, records[0]), wanted)
@@ -118,6 +121,8 @@ class CollectionCheck:
         yield from check_lag(database, self.entry.topic, self.entry.threshold, start)
         labels = seen.labels
         indexed = _Ids(lambda: [] if labels is None else _map_ids(labels), behind)
+        if np.array_equal(ids.hashes, indexed.hashes):
+            return
         if len(lost := np.setdiff1d(ids.hashes, indexed.hashes, assume_unique=True)):
             message = f"{len(lost)} of {len(ids.hashes)} records are neither in the index nor in the log: {some(ids.named(lost))}."
             yield finding("CHR070", message)
@@ -191,7 +196,7 @@ def _record_ids(database: Database, segment: str) -> Iterator[list[str]]:
                 "SELECT embedding_id FROM embeddings WHERE segment_id = ? AND embedding_id > ? ORDER BY embedding_id LIMIT ?",
                 (segment, above, _PAGE),
             )
-        yield [str(row[0]) for row in rows]
+        yield [name for (name,) in rows]
         if len(rows) < _PAGE:
             return
         above = rows[-1][0]
@@ -234,6 +239,8 @@ def _against_elements(labels: LabelMap, numbers: Any, files: Files) -> list[Find
     twice = alive[1:][alive[1:] == alive[:-1]]
     if len(twice):
         found.append(finding("CHR053", f"{len(twice)} labels stand for several vectors: {some(twice.tolist())}.", subject="elements"))
+    if np.array_equal(alive, numbers):
+        return found
     # A file that is too short is a finding of its own; what it lacks is named here, by id.
     without = np.setdiff1d(numbers, alive)
     if len(without):
@@ -244,6 +251,17 @@ def _against_elements(labels: LabelMap, numbers: Any, files: Files) -> list[Find
     if len(unknown):
         found.append(finding("CHR055", f"{len(unknown)} vectors have labels that no id has: {some(unknown.tolist())}."))
     return found
+
+
+def _check_null_documents(database: Database, topic: str, start: int) -> Iterator[Finding]:
+    """Look for entries that 0.x wrote for records without document, and that 1.x panics on (seen: 0.6.3's, on 1.5.9)."""
+    number, first = database.rows(
+        "SELECT count(*), min(seq_id) FROM embeddings_queue WHERE seq_id > ? AND topic = ? AND"
+        " (metadata LIKE '%\"chroma:document\": null%' OR metadata LIKE '%\"chroma:document\":null%')",
+        (start, topic),
+    )[0]
+    if number:
+        yield finding("CHR066", f"{number} log entries that are still to be read have a null as document; the first is {first}.")
 
 
 def _check_log_vectors(database: Database, topic: str, start: int) -> Iterator[Finding]:

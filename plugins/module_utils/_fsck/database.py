@@ -52,7 +52,6 @@ class Database:
         self._connection = sqlite3.connect(
             f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=0, isolation_level=None, check_same_thread=False
         )
-        self._connection.text_factory = _text
         # SQLite's own safeguards against a crafted file.
         for pragma in ("query_only=ON", "trusted_schema=OFF", "cell_size_check=ON"):
             self._connection.execute(f"PRAGMA {pragma}")
@@ -149,6 +148,10 @@ class Database:
         except sqlite3.OperationalError as error:
             if "interrupted" in str(error):
                 raise OutOfTime from error
+            if "decode" in str(error) and self._connection.text_factory is str:
+                # Text that is no UTF-8. What decodes it costs a call for each value, so it comes in only now.
+                self._connection.text_factory = _text
+                return self._execute(sql, parameters)
             raise
 
     def _locked(self, action: Any) -> list[Row]:

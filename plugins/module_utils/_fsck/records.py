@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.catalogue import METADATA, Catalogue
-from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.database import SUSPECTS, Database, OutOfTime
-from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import KINDS, Finding, finding, some
+from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.database import SUSPECTS, Database, OutOfTime, Row
+from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import Finding, finding, some
+
+Again = Callable[[Database, Sequence[Finding]], list[Finding]]
 
 _DOCUMENT = "chroma:document"
 _CONTENT = "embedding_fulltext_search_content"
@@ -19,111 +22,95 @@ _CONTENT = "embedding_fulltext_search_content"
 
 @dataclass(frozen=True)
 class Scan:
-    """One query over a table, in windows of an integer column.
+    """One query over a table, in windows of an integer column that has an index.
 
     Args:
-        kind: of the finding.
-        table, column: what is scanned; the column has an index.
-        sql: returns ids; ``{where}`` stands for the window.
-        message: with ``{number}`` and ``{ids}``.
+        kinds: identifier → message with ``{number}`` and ``{ids}``.
+        sql: returns row ids and identifiers; ``{where}`` stands for the window.
         since: the migration that brings the table; None for the first ones.
-        quiet_before: before this migration the state is what Chroma leaves, and no finding.
     """
 
-    kind: str
+    kinds: Mapping[str, str]
     table: str
     column: str
     sql: str
-    message: str
     since: tuple[str, int] | None = None
-    quiet_before: tuple[str, int] | None = None
 
 
+# Before this migration a state is what Chroma leaves, and no finding.
+QUIET_BEFORE = {"CHR085": ("sysdb", 5)}
+
+# The plus keeps SQLite from the index that holds all documents.
 SCANS = (
     Scan(
-        "CHR081", "embedding_metadata", "id",
-        "SELECT DISTINCT t.id FROM embedding_metadata t WHERE {where} AND NOT EXISTS (SELECT 1 FROM embeddings e WHERE e.id = t.id)",
-        "{number} row ids of embedding_metadata belong to no record: {ids}.",
+        {
+            "CHR081": "{number} row ids of embedding_metadata belong to no record: {ids}.",
+            "CHR084": "{number} documents are not in the full-text index; row ids {ids}.",
+        },
+        "embedding_metadata", "id",
+        "SELECT g.id, CASE WHEN lone THEN 'CHR081' ELSE 'CHR084' END FROM"
+        " (SELECT d.id, d.document, NOT EXISTS (SELECT 1 FROM embeddings e WHERE e.id = d.id) AS lone FROM"
+        f"  (SELECT t.id, max(+t.key = '{_DOCUMENT}') AS document FROM embedding_metadata t WHERE {{where}} GROUP BY t.id) d) g"
+        " WHERE lone OR (document AND NOT EXISTS (SELECT 1 FROM embedding_fulltext_search_docsize s WHERE s.id = g.id)"
+        f"  AND EXISTS (SELECT 1 FROM embedding_metadata m WHERE m.id = g.id AND m.key = '{_DOCUMENT}' AND m.string_value IS NOT NULL))",
     ),
     Scan(
-        "CHR082", "embedding_metadata_array", "id",
-        "SELECT DISTINCT t.id FROM embedding_metadata_array t WHERE {where} AND NOT EXISTS (SELECT 1 FROM embeddings e WHERE e.id = t.id)",
-        "{number} row ids of embedding_metadata_array belong to no record: {ids}.",
-        since=("metadb", 6),
+        {
+            "CHR082": "{number} row ids of embedding_metadata_array belong to no record: {ids}.",
+            # Chroma replaces one by the other, and takes lists of one type only.
+            "CHR083": "{number} records have a key both as a list and as a single value, or a list of several types; row ids {ids}.",
+        },
+        "embedding_metadata_array", "id",
+        "SELECT DISTINCT id, CASE WHEN EXISTS (SELECT 1 FROM embeddings e WHERE e.id = g.id) THEN 'CHR083' ELSE 'CHR082' END FROM"
+        " (SELECT t.id, (count(string_value) > 0) + (count(int_value) > 0) + (count(float_value) > 0) + (count(bool_value) > 0) > 1"
+        "  OR EXISTS (SELECT 1 FROM embedding_metadata m WHERE m.id = t.id AND m.key = t.key) AS mixed"
+        "  FROM embedding_metadata_array t WHERE {where} GROUP BY t.id, t.key) g"
+        " WHERE mixed OR NOT EXISTS (SELECT 1 FROM embeddings e WHERE e.id = g.id)",
+        ("metadb", 6),
     ),
     Scan(
-        "CHR083", "embedding_metadata_array", "id",
-        # Chroma replaces one by the other, and takes lists of one type only.
-        "SELECT DISTINCT id FROM (SELECT t.id, t.key FROM embedding_metadata_array t WHERE {where} GROUP BY t.id, t.key HAVING"
-        " (count(string_value) > 0) + (count(int_value) > 0) + (count(float_value) > 0) + (count(bool_value) > 0) > 1"
-        " OR EXISTS (SELECT 1 FROM embedding_metadata m WHERE m.id = t.id AND m.key = t.key)) g"
-        " WHERE EXISTS (SELECT 1 FROM embeddings e WHERE e.id = g.id)",
-        "{number} records have a key both as a list and as a single value, or a list of several types; row ids {ids}.",
-        since=("metadb", 6),
-    ),
-    Scan(
-        "CHR084", "embedding_metadata", "id",
-        f"SELECT t.id FROM embedding_metadata t WHERE {{where}} AND t.key = '{_DOCUMENT}'"
-        f" AND NOT EXISTS (SELECT 1 FROM {_CONTENT} c WHERE c.id = t.id) AND t.string_value IS NOT NULL",
-        "{number} documents are not in the full-text index; row ids {ids}.",
-    ),
-    Scan(
-        "CHR085", _CONTENT, "id",
-        f"SELECT t.id FROM {_CONTENT} t WHERE {{where}}"
-        f" AND NOT EXISTS (SELECT 1 FROM embedding_metadata m WHERE m.id = t.id AND m.key = '{_DOCUMENT}')"
+        {
+            "CHR085": "{number} rows of the full-text index belong to no document: {ids}.",
+            "CHR086": "{number} rows of the full-text index hold another text than the document: {ids}.",
+        },
+        _CONTENT, "id",
         # 0.5 and 0.6 add a row without text for a record without document.
-        " AND t.c0 IS NOT NULL",
-        "{number} rows of the full-text index belong to no document: {ids}.",
-        quiet_before=("sysdb", 5),
-    ),
-    Scan(
-        "CHR086", _CONTENT, "id",
-        f"SELECT t.id FROM {_CONTENT} t JOIN embedding_metadata m ON m.id = t.id AND m.key = '{_DOCUMENT}'"
-        " WHERE {where} AND m.string_value IS NOT t.c0",
-        "{number} rows of the full-text index hold another text than the document: {ids}.",
+        f"SELECT t.id, CASE WHEN m.id IS NULL THEN 'CHR085' ELSE 'CHR086' END FROM {_CONTENT} t"
+        f" LEFT JOIN embedding_metadata m ON m.id = t.id AND m.key = '{_DOCUMENT}' WHERE {{where}} AND m.string_value IS NOT t.c0",
     ),
 )  # fmt: skip
 
 
-def scans(catalogue: Catalogue) -> Iterator[tuple[Scan, Callable[[Database], list[Finding]]]]:
-    """Yield the scans that this schema allows, and the check of each."""
+def scans(catalogue: Catalogue) -> Iterator[tuple[str, Callable[[Database], list[Finding]], Again]]:
+    """Yield what this schema allows to scan: a name, the check, and the check of only those rows that it found."""
+    quiet = {kind for kind, migration in QUIET_BEFORE.items() if not catalogue.has(*migration)}
     for scan in SCANS:
-        if scan.since and not catalogue.has(*scan.since):
-            continue
-        if scan.quiet_before and not catalogue.has(*scan.quiet_before):
-            continue
-        yield scan, _check(scan)
+        if not scan.since or catalogue.has(*scan.since):
+            yield f"rows of {scan.table}", _check(scan, quiet), _look_again(scan, quiet)
 
 
-def look_again(scan: Scan) -> Callable[[Database, Sequence[Finding]], list[Finding]]:
-    """Return a check of only the rows that an earlier run found."""
-
+def _look_again(scan: Scan, quiet: set[str]) -> Again:
     def again(database: Database, found: Sequence[Finding]) -> list[Finding]:
-        rows = [row for each in found for row in each.rows]
-        still = [row[0] for row in database.rows(scan.sql.format(where=f"t.{scan.column} IN ({','.join(map(str, rows))})"))]
-        return _told(scan, still, len(still))
+        rows = sorted({row for each in found for row in each.rows})
+        where = f"t.{scan.column} IN ({','.join(map(str, rows))})"
+        return _told(scan, quiet, [database.rows(scan.sql.format(where=where))])
 
     return again
 
 
-def _check(scan: Scan) -> Callable[[Database], list[Finding]]:
+def _check(scan: Scan, quiet: set[str]) -> Callable[[Database], list[Finding]]:
     def check(database: Database) -> list[Finding]:
-        kept: list[int] = []
-        number = 0
-        for above, upto in database.windows(scan.table, scan.column):
-            for rows in _halved(database, scan, above, upto):
-                number += len(rows)
-                kept += rows[: SUSPECTS - len(kept)]
-        return _told(scan, kept, number)
+        windows = database.windows(scan.table, scan.column)
+        return _told(scan, quiet, (rows for above, upto in windows for rows in _halved(database, scan, above, upto)))
 
     return check
 
 
-def _halved(database: Database, scan: Scan, above: int, upto: int) -> Iterator[list[int]]:
+def _halved(database: Database, scan: Scan, above: int, upto: int) -> Iterator[list[Row]]:
     """Yield what a window has; halve it as long as it takes too long."""
     try:
         where = f"t.{scan.column} > ? AND t.{scan.column} <= ?"
-        yield [int(row[0]) for row in database.rows(scan.sql.format(where=where), (above, upto))]
+        yield database.rows(scan.sql.format(where=where), (above, upto))
     except OutOfTime:
         if upto - above <= 1:
             raise
@@ -132,11 +119,20 @@ def _halved(database: Database, scan: Scan, above: int, upto: int) -> Iterator[l
         yield from _halved(database, scan, middle, upto)
 
 
-def _told(scan: Scan, rows: list[int], number: int) -> list[Finding]:
-    if not rows:
-        return []
-    kind = KINDS[scan.kind]
-    return [finding(kind.id, scan.message.format(number=number, ids=some(rows)), subject=scan.table, rows=rows)]
+def _told(scan: Scan, quiet: set[str], pages: Iterable[list[Row]]) -> list[Finding]:
+    """Turn rows into one finding for each identifier, with the first of them."""
+    kept: dict[str, list[int]] = {}
+    numbers: Counter[str] = Counter()
+    for page in pages:
+        for row, kind in page:
+            numbers[kind] += 1
+            if len(kept.setdefault(kind, [])) < SUSPECTS:
+                kept[kind].append(int(row))
+    return [
+        finding(kind, scan.kinds[kind].format(number=numbers[kind], ids=some(rows)), subject=scan.table, rows=rows)
+        for kind, rows in sorted(kept.items())
+        if kind not in quiet
+    ]
 
 
 def check_strangers(database: Database) -> list[Finding]:
@@ -156,7 +152,7 @@ def check_strangers(database: Database) -> list[Finding]:
 
 
 def check_search(database: Database) -> list[Finding]:
-    """Check that the full-text index finds what it holds: its row counts, and some documents by a part of their text."""
+    """Check that the full-text index finds what it holds: some documents by a part of their text."""
     try:
         return list(_search(database))
     except sqlite3.DatabaseError as error:
@@ -166,10 +162,6 @@ def check_search(database: Database) -> list[Finding]:
 
 
 def _search(database: Database) -> Iterator[Finding]:
-    rows = database.value(f"SELECT count(*) FROM {_CONTENT}")
-    sizes = database.value("SELECT count(*) FROM embedding_fulltext_search_docsize")
-    if rows != sizes:
-        yield finding("CHR086", f"The full-text index has {rows} texts and the lengths of {sizes}.", subject="docsize")
     lost = [row for row, text in _samples(database) if not _finds(database, row, text)]
     if lost:
         yield finding("CHR086", f"Of a sample the full-text index does not find rows {some(lost)} by their own text.", subject="search")

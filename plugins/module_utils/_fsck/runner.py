@@ -39,7 +39,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.environment 
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import Finding, finding
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.index import stamp
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.log import check_log, check_positions
-from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.records import check_search, check_strangers, look_again, scans
+from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.records import check_search, check_strangers, scans
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.report import Report, order
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.sqlite import check_migrations, newer_migrations, quick_check
 from ansible_collections.thinkube.chroma.plugins.module_utils._progress import Progress
@@ -233,12 +233,12 @@ def _plan(path: Path, catalogue: Catalogue, chosen: set[str]) -> list[Check]:
         return [*check_references(now), *check_configurations(now)]
 
     checks = []
+    modern = catalogue.has("metadb", 5)
     for entry in catalogue.collections:
         parts = catalogue.parts(entry.id, VECTOR)
         if entry.id in chosen and len(parts) == 1:  # CHR013 or CHR015 says so otherwise
-            checks.append(Check(f"collection {entry.label}", CollectionCheck(entry, parts[0], path), path / parts[0].id))
-    for scan, run in scans(catalogue):
-        checks.append(Check(f"{scan.kind} in {scan.table}", run, again=look_again(scan)))
+            checks.append(Check(f"collection {entry.label}", CollectionCheck(entry, parts[0], path, modern), path / parts[0].id))
+    checks += [Check(name, run, again=again) for name, run, again in scans(catalogue)]
     return [
         *checks,
         Check("references", references),
