@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout im
 )
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.pending import read_pending
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.records import Records
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.values import largest_text
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 
 BYTES_PER_BATCH = 16 << 20
@@ -114,10 +116,14 @@ class DataDirectory:
             yield batch
         self.check_unchanged()
 
+    @cached_property
+    def _largest_text(self) -> int:
+        return largest_text(self.database)
+
     def _records(self, collection: StoredCollection) -> Records:
         if self._opened is None or self._opened[0] != collection.id:
             self.close()
-            self._opened = (collection.id, Records(self.path, self.database, collection))
+            self._opened = (collection.id, Records(self.path, self.database, collection, self._largest_text))
         return self._opened[1]
 
 

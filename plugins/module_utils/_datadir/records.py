@@ -24,13 +24,16 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout im
 )
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.pending import checked, read_pending
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.places import NOWHERE, Places, in_log
-from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.values import ARRAYS, read_ids, read_pivot
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.values import ARRAYS, read_ids, read_pivot, text_sizes
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.schema import plan_columns, table_schema
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 
 # Records of the first batch; the following ones are as many as the bytes allow, by the size of those before.
 _FIRST = 1024
 _MOST = 65536
+
+# So many times what it should be may the texts of a batch be, where large ones follow on small ones.
+_ROOM = 2
 
 
 class Records:
@@ -43,12 +46,14 @@ class Records:
         directory: the data directory.
         database: opened.
         collection: to read.
+        largest: text of the database, bytes, from :func:`values.largest_text`.
 
     Raises:
         Damaged: ``labels``, ``header``, ``vectors``, ``log`` or ``sqlite``.
     """
 
-    def __init__(self, directory: Path, database: Database, collection: StoredCollection) -> None:
+    def __init__(self, directory: Path, database: Database, collection: StoredCollection, largest: int) -> None:
+        self._largest_text = largest
         self._database = database
         self._collection = collection
         self._segment = collection.metadata_segment.id if collection.metadata_segment else ""
@@ -81,7 +86,7 @@ class Records:
         size, at, stored = _FIRST, start, len(self._rowids)
         while at < len(self):
             if at < stored:
-                rows = slice(at, min(at + size, stored))
+                rows = slice(at, at + self._fitting(self._rowids[at : at + size], _ROOM * bytes_per_batch))
                 batch = self._stored(self._rowids[rows], self._places[rows])
             else:
                 rows = slice(at - stored, min(at + size, len(self)) - stored)
@@ -89,6 +94,12 @@ class Records:
             yield batch
             at += batch.num_rows
             size = max(1, min(_MOST, size * 8, bytes_per_batch * batch.num_rows // max(1, batch.nbytes)))
+
+    def _fitting(self, rowids: Any, room: int) -> int:
+        """Return how many of these records have no more text than there is room, bytes; at least one."""
+        if self._largest_text * len(rowids) <= room:
+            return len(rowids)
+        return max(1, int(np.searchsorted(np.cumsum(text_sizes(self._database, rowids)), room, side="right")))
 
     def _stored(self, rowids: Any, places: Any) -> Any:
         ids = read_ids(self._database, self._segment, rowids)

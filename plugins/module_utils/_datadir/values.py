@@ -47,6 +47,28 @@ def read_pivot(database: Database, rowids: Any, lists: bool) -> Pivot:
     return Pivot(len(rowids), *_values(database, "embedding_metadata", rowids), *arrays)
 
 
+def largest_text(database: Database) -> int:
+    """Return the size of the largest document or text of the database, bytes: a scan that does not read the texts."""
+    sql = "SELECT max(octet_length(string_value)) FROM embedding_metadata"
+    found = [each for batch in database.arrow(sql, (), (pa.int64(),)) for each in batch.column(0).to_pylist()]
+    return max((each for each in found if each is not None), default=0)
+
+
+def text_sizes(database: Database, rowids: Any) -> Any:
+    """Return the bytes of text that each record has, ``(n,)`` int64.
+
+    Args:
+        rowids: ``(n,)`` int64, ascending.
+    """
+    source, bounds = _source("embedding_metadata", rowids)
+    sizes = np.zeros(len(rowids), np.int64)
+    sql = f"SELECT t.id, coalesce(octet_length(t.string_value), 0) FROM {source}"
+    for batch in database.arrow(sql, bounds, (pa.int64(), pa.int64())):
+        rows = _matched(rowids, batch.column(0).to_numpy())
+        np.add.at(sizes, rows[rows >= 0], batch.column(1).to_numpy()[rows >= 0])
+    return sizes
+
+
 def _values(database: Database, table: str, rowids: Any) -> tuple[Any, Any]:
     """Return the rows of a table of metadata: the place of each one's record in the batch, and the values."""
     kinds = (pa.int64(), pa.string(), pa.string(), pa.int64(), pa.float64(), pa.int64())
@@ -67,18 +89,20 @@ def _rows(
     parameters: tuple[Any, ...] = (),
 ) -> Any:
     """Return the rows of some records as an Arrow table; rows of others may be among them."""
-    low, high = int(rowids[0]), int(rowids[-1])
-    bounds: tuple[Any, ...] = (low, high)
-    columns = ", ".join(f"t.{name}" for name in names)
-    if len(rowids) * 4 > high - low:
-        sql = f"SELECT {columns} FROM {table} t WHERE t.id BETWEEN ? AND ? {more}"
-    else:
-        # Among the records of many other collections: one by one.
-        sql = f"SELECT {columns} FROM json_each(?) j CROSS JOIN {table} t ON t.id = j.value WHERE 1 {more}"
-        bounds = (str(rowids.tolist()),)
+    source, bounds = _source(table, rowids)
     # In brackets: what is put before it must not be sorted.
-    batches = database.arrow(f"SELECT * FROM ({sql})", (*bounds, *parameters), kinds)
+    sql = f"SELECT * FROM (SELECT {', '.join(f't.{name}' for name in names)} FROM {source} {more})"
+    batches = database.arrow(sql, (*bounds, *parameters), kinds)
     return pa.Table.from_batches((each.rename_columns(names) for each in batches), pa.schema(list(zip(names, kinds, strict=True))))
+
+
+def _source(table: str, rowids: Any) -> tuple[str, tuple[Any, ...]]:
+    """Return what follows FROM, and its parameters, to find the rows of some records in table ``t``."""
+    low, high = int(rowids[0]), int(rowids[-1])
+    if len(rowids) * 4 > high - low:
+        return f"{table} t WHERE t.id BETWEEN ? AND ?", (low, high)
+    # Among the records of many other collections: one by one.
+    return f"json_each(?) j CROSS JOIN {table} t ON t.id = j.value WHERE 1", (str(rowids.tolist()),)
 
 
 def _matched(rowids: Any, found: Any) -> Any:

@@ -308,6 +308,19 @@ def test_records_among_those_of_many_others_are_found(directory, spread):
     assert read(directory) == expected
 
 
+def test_large_documents_make_small_batches(directory):
+    """Also where they follow on small ones, by which the next batch would be measured."""
+    with database(directory) as connection:
+        sql = "UPDATE embedding_metadata SET string_value = ? WHERE key = 'chroma:document' AND id > 30 AND id % 3"
+        connection.execute(sql, ("x" * 100_000,))
+    with open_directory(directory) as opened:
+        collection = opened.collections()[0]
+        sizes = [(batch.num_rows, batch.nbytes) for batch in opened.batches(collection, bytes_per_batch=300_000)]
+    assert sum(rows for rows, _size in sizes) == RECORDS
+    assert max(size for _rows, size in sizes) < 700_000
+    assert max(rows for rows, _size in sizes) > 5
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no database at all", b"SQLite format 3\0" + bytes(4080)])
 def test_what_is_no_data_directory(tmp_path, content):
     if content is not None:
