@@ -39,7 +39,7 @@ RELEASE = Release(f"{PREFIX}-operations")
 LOUD = ("-vvv", "--diff")
 FOLDER = "chroma/acceptance"
 DATASET = f"s3://{FOLDER}/served"
-RECORDS, DIMENSION = 20_000, 96  # some seconds of import on two cores
+RECORDS, DIMENSION = 8_000, 96
 WRONG_KEY = "wrong-Acceptance5e77-key"
 
 
@@ -80,17 +80,17 @@ def client(store: fs.S3FileSystem, playbooks: Playbooks, processes: ProcessWatch
     opened = chromadb.HttpClient(host=address, port=80, headers={"X-Chroma-Token": TOKEN})
     collection = opened.create_collection("big")
     vectors = np.random.default_rng(4).standard_normal((RECORDS, DIMENSION), dtype=np.float32)
-    for begin in range(0, RECORDS, 5000):
-        numbers = range(begin, begin + 5000)
+    for begin in range(0, RECORDS, 4000):
+        numbers = range(begin, begin + 4000)
         documents = [f"document {number}" for number in numbers]
-        collection.add(ids=[str(number) for number in numbers], embeddings=vectors[begin : begin + 5000], documents=documents)
+        collection.add(ids=[str(number) for number in numbers], embeddings=vectors[begin : begin + 4000], documents=documents)
     playbooks.succeed("80_export", RELEASE, *LOUD, chroma_export_source="server", chroma_destination=DATASET)
     return opened
 
 
 def importing(name: str) -> dict[str, Any]:
     """Return the variables of an import of ``big`` under another name, in small steps: it is to be met in the middle."""
-    return {"chroma_dataset": DATASET, "chroma_rename": {"big": name}, "chroma_batch_size": 100, "chroma_concurrency": 1}
+    return {"chroma_dataset": DATASET, "chroma_rename": {"big": name}, "chroma_batch_size": 50, "chroma_concurrency": 1}
 
 
 def count(client: Any, name: str) -> int:
@@ -327,7 +327,7 @@ def test_the_removal_ends_an_operation_that_runs_and_leaves_nothing(client: Any,
     begun(output)
     until(lambda: count(client, "removed"), "the first records")
     kubectl("delete", "secrets", "chroma-s3", "chroma-s3-wrong", f"--namespace={RELEASE.name}")
-    kubectl("delete", "service,endpointslice", "late", f"--namespace={RELEASE.name}")
+    kubectl("delete", "service,endpointslice", "late", f"--namespace={RELEASE.name}", "--ignore-not-found")
     playbooks.succeed("19_rollback", RELEASE, *LOUD, remove_data=True)
     assert ended(process, output, playbooks).code != 0
     assert not RELEASE.exists()
