@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The thinkube.chroma contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An import beside hand-tuned upsert loops: ``python bench/import.py [RECORDS] [ROUNDS] [VERSION]`` (20000, 2, 1.5.9).
+"""An import beside hand-tuned upsert loops: ``python bench/import.py [RECORDS [ROUNDS [VERSION [SIDE…]]]]`` (20000 2 1.5.9).
 
 Every side fills a fresh server of its own with the same records × 384 dimensions, with documents and metadata. The loops have all of it in
 memory and look at nothing afterwards; the import reads a dataset, proves it whole, and is measured without and with reading back.
@@ -191,24 +191,22 @@ def _timed(side: Callable[..., float], arguments: tuple[Any, ...]) -> tuple[floa
 
 def main() -> None:
     """Measure all sides, each round in the opposite order."""
-    total, rounds, version = (
-        (int(sys.argv[1]) if len(sys.argv) > 1 else 20_000),
-        int((sys.argv[2:] or [2])[0]),
-        (sys.argv[3:] or ["1.5.9"])[0],
-    )
-    seen: dict[str, list[Seen]] = {name: [] for name in SIDES}
+    given = dict(enumerate(sys.argv))
+    total, rounds, version = int(given.get(1, 20_000)), int(given.get(2, 2)), given.get(3, "1.5.9")
+    sides = {name: side for name, side in SIDES.items() if not sys.argv[4:] or name in sys.argv[4:]}
+    seen: dict[str, list[Seen]] = {name: [] for name in sides}
     with tempfile.TemporaryDirectory() as scratch:
         dataset = Path(scratch) / "dataset"
         make_dataset(dataset, total)
         for number in range(rounds):
-            for name in list(SIDES)[:: 1 if number % 2 == 0 else -1]:
+            for name in list(sides)[:: 1 if number % 2 == 0 else -1]:
                 seen[name].append(measure(name, version, str(dataset), total))
                 print(f"round {number + 1}: {name}: {seen[name][-1].seconds:.2f} s", flush=True)
     print(
         f"Chroma {version}, {total} x {DIMENSION}, load {os.getloadavg()[1]:.1f} on {os.cpu_count()} processors; the best of {rounds} rounds"
     )
     best = {name: (min(each.seconds for each in rows), min(each.processor for each in rows)) for name, rows in seen.items()}
-    fastest = [min((name for name in SIDES if "loop" in name), key=lambda name: best[name][which]) for which in (0, 1)]
+    fastest = [min((name for name in sides if "loop" in name), key=lambda name: best[name][which]) for which in (0, 1)]
     for name, (seconds, processor) in best.items():
         memory = max(each.memory for each in seen[name])
         ratios = f"{best[fastest[0]][0] / seconds:.2f} {best[fastest[1]][1] / processor:.2f}"

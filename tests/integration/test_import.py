@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import signal
 import sys
 import uuid
@@ -23,6 +24,7 @@ import servers
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset import bringing
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.floats import held
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.importing import import_dataset, takes_lists
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.rows import Rows, encode
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.store import StoreSettings, open_store
@@ -284,6 +286,23 @@ def test_lists_are_refused_by_what_cannot_hold_them(version, tmp_path):
         assert takes_lists(client) is False
         error = refused(tmp_path, client)
         assert (error.code, "'tags'" in error.message) == ("unsupported", True)
+
+
+@pytest.mark.parametrize("version", ["1.0.20", "1.5.9"])
+def test_1x_holds_of_every_float_what_we_say(version, tmp_path):
+    chance = random.Random(7)
+    wanted = [5e-324, 1.7976931348623157e308, -0.0, 1e22, 1e23, 2**53 + 1.0]
+    wanted += [chance.choice((-1, 1)) * chance.random() * 10 ** chance.randint(-300, 300) for _number in range(1500)]
+    wanted += [chance.uniform(-1, 1) for _number in range(1500)]
+    with servers.running(version) as server:
+        client = ChromaClient(Connection(server.url))
+        collection = client.create_collection("floats")
+        ids = [str(number) for number in range(len(wanted))]
+        some = Rows(ids, np.ones((len(ids), 2), np.float32), [None] * len(ids), [{"f": each} for each in wanted], [None] * len(ids))
+        client.write(collection, "upsert", encode(some, packed=True))
+        seen = {row["id"]: row["metadata"]["f"] for row in client.get(collection, include=("metadatas",))}
+    assert [seen[each] for each in ids] == [held(each) for each in wanted]
+    assert 0.02 < sum(held(each) != each for each in wanted) / len(wanted) < 0.3
 
 
 def test_each_collection_goes_back_to_its_tenant_and_database(client, tmp_path):

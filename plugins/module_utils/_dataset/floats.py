@@ -20,6 +20,9 @@ _POWERS = [float(f"1e{exponent}") for exponent in range(309)]
 
 def held(value: float) -> float:
     """Return what Chroma 1.x holds when it is sent a finite float as metadata: it, or its neighbour."""
+    # Up to 15 digits are one exact integer and one exact power of ten: most floats of people are such.
+    if len(repr(value)) <= 16 and abs(value) < 1e15 and (abs(value) > 1e-4 or value == 0):
+        return value
     for _reader in ("the request", "the log"):
         if math.isfinite(value):  # the very largest may overflow
             value = math.copysign(_read(repr(value)), value)
