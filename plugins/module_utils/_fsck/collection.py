@@ -104,7 +104,8 @@ class CollectionCheck:
         start = start or 0
         yield from _check_log_vectors(database, self.entry.topic, start)
         if self.modern:
-            yield from _check_null_documents(database, self.entry.topic, start)
+            # 1.x does not know the position that 0.4 keeps in the label map, and begins at the beginning.
+            yield from _check_null_documents(database, self.entry.topic, 0 if raw is None else start)
         behind = membership(changes(database, self.entry.topic, start))
         wanted = membership(changes(database, self.entry.topic, usable(self._position(database, records[0]), last) or 0))
         ids = _Ids(lambda: _record_ids(database, records[0]), wanted)

@@ -155,7 +155,8 @@ _TABLE = (
          "Restart Chroma and write once, then look again."),
     Kind("CHR064", MINOR, "Log entries of no collection", "Nothing that Chroma shows.", _REPAIR),
     Kind("CHR065", SEVERE, "Log entries that cannot be replayed", "The vectors of these entries.", "Upsert these records again."),
-    Kind("CHR066", SEVERE, "Log entries of 0.x that stop a server of 1.x", "Nothing; but every write, to any collection, is answered with 500.",
+    Kind("CHR066", SEVERE, "Log entries of 0.x that stop a server of 1.x",
+         "Nothing; but every write, to any collection, is answered with 500.",
          "Stop the server. A repair removes the null documents from these entries; before an upgrade, write until the index is saved."),
     # Sets
     Kind("CHR070", SEVERE, "Records without vector", "The vectors of these records: no query finds them.", _BACKUP),

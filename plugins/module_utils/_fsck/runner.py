@@ -157,7 +157,7 @@ def _validate(path: Path, collections: Sequence[str] | None, live: bool, mounted
         "segments": len(catalogue.segments),
         "bytes": used,
         "seconds": round(time.monotonic() - began, 3),
-        "longest_lock": round(outcome.longest, 3),
+        "longest_lock": round(outcome.longest, 6),
     }
     return Report(str(path), live, findings, sorted(set(outcome.skipped)), sorted(set(outcome.unconfirmed)), summary)
 
