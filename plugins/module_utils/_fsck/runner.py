@@ -11,10 +11,9 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.database import open_database
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import DATABASE, Damaged
@@ -28,7 +27,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.catalogue im
     read_catalogue,
 )
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.collection import CollectionCheck
-from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.database import Database, OutOfTime
+from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.database import Database
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.environment import (
     check_environment,
     check_folders,
@@ -37,7 +36,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.environment 
     snapshot,
 )
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import Finding, finding
-from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.index import stamp
+from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.live import Check, attempt
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.log import check_log, check_positions
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.records import check_search, check_strangers, scans
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.report import Report, order
@@ -46,30 +45,9 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._progress import P
 
 # quick_check is one step that nothing can interrupt: 0.28 s for 192 MB on two quiet cores. A larger file that lives is not given to it.
 QUICK_CHECK_BYTES = 200 << 20
-# How often a suspicion is looked at again, and how long the files of its index must have stood still under the lock, seconds.
-ATTEMPTS = 6
-SETTLED = 0.12
-PAUSE = 0.4
 WORKERS = 2
 # Where SQLite's own check fails, what the tables say about each other means nothing.
 _NEEDS_SQLITE = ("CHR07", "CHR08")
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check.
-
-    Args:
-        name: for messages.
-        run: returns what is wrong.
-        folder: that must stand still while a finding is confirmed.
-        again: looks only at what was found; ``run`` where absent.
-    """
-
-    name: str
-    run: Callable[[Database], list[Finding]]
-    folder: Path | None = None
-    again: Callable[[Database, Sequence[Finding]], list[Finding]] | None = None
 
 
 @dataclass
@@ -266,7 +244,7 @@ def _run(checks: Sequence[Check], file: Path, live: bool, outcome: Outcome) -> N
                 except queue.Empty:
                     break
                 try:
-                    found, skipped, unconfirmed = _attempt(check, database)
+                    found, skipped, unconfirmed = attempt(check, database)
                 except BaseException as error:
                     failures.append(error)
                     break
@@ -287,61 +265,3 @@ def _run(checks: Sequence[Check], file: Path, live: bool, outcome: Outcome) -> N
             worker.join()
     if failures:
         raise failures[0]
-
-
-def _attempt(check: Check, database: Database) -> tuple[list[Finding], list[str], list[str]]:
-    """Run one check, and confirm what it finds where the directory lives."""
-    try:
-        found = check.run(database)
-        if not found or not database.live:
-            return found, [], []
-        return _confirmed(check, database, found)
-    except OutOfTime:
-        return [], [f"{check.name}: it needs a longer lock than is allowed beside a server"], []
-    except sqlite3.OperationalError as error:
-        if "no such" in str(error) or "locked" in str(error):
-            return [], [f"{check.name}: {error}"], []
-        return [finding("CHR001", f"{check.name}: {error}.")], [], []
-    except sqlite3.DatabaseError as error:
-        return [finding("CHR001", f"{check.name}: {error}.")], [], []
-    except FileNotFoundError:
-        # Somebody removed it meanwhile: a directory that changed is validated again.
-        return [], [f"{check.name}: files were removed meanwhile"], []
-    except OSError as error:
-        return [finding("CHR006", f"{check.name}: {error}.", subject=check.name)], [], []
-
-
-def _confirmed(check: Check, database: Database, found: Sequence[Finding]) -> tuple[list[Finding], list[str], list[str]]:
-    """Look again under the lock, while the files stand still; keep what is seen both times."""
-    suspected = {each.key for each in found}
-    for _attempt_number in range(ATTEMPTS):
-        try:
-            with database.hold():
-                before = _settled(check.folder, database)
-                again = check.again(database, found) if check.again else check.run(database)
-                still = check.folder is None or stamp(check.folder) == before
-        except OutOfTime:
-            still = False
-        if still:
-            return [each for each in again if each.key in suspected], [], []
-        time.sleep(PAUSE)
-    texts = [f"{each.kind.id} {each.collection} {each.message}" for each in found]
-    return [], [], texts
-
-
-def _settled(folder: Path | None, database: Database) -> Any:
-    """Wait until a folder has stood still for a moment: a save that had begun before the lock is over then.
-
-    Raises:
-        OutOfTime: it does not within the lock.
-    """
-    if folder is None:
-        return None
-    seen, since = stamp(folder), time.monotonic()
-    while time.monotonic() - since < SETTLED:
-        database.check_time()
-        time.sleep(SETTLED / 8)
-        now = stamp(folder)
-        if now != seen:
-            seen, since = now, time.monotonic()
-    return seen
