@@ -165,9 +165,10 @@ def serve() -> Iterator[KubeApi]:
         def _any(self) -> None:
             api.headers.append({name.lower(): value for name, value in self.headers.items()})
             length = int(self.headers.get("Content-Length", 0))
+            body = json.loads(self.rfile.read(length)) if length else None
             with api.lock:  # as a real one: an object changes at once, or not
-                status, document = api.answer(self.command, self.path, json.loads(self.rfile.read(length)) if length else None)
-            content = document if isinstance(document, bytes) else json.dumps(document).encode()
+                status, document = api.answer(self.command, self.path, body)
+                content = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
