@@ -202,9 +202,8 @@ def main() -> None:
             for name in list(sides)[:: 1 if number % 2 == 0 else -1]:
                 seen[name].append(measure(name, version, str(dataset), total))
                 print(f"round {number + 1}: {name}: {seen[name][-1].seconds:.2f} s", flush=True)
-    print(
-        f"Chroma {version}, {total} x {DIMENSION}, load {os.getloadavg()[1]:.1f} on {os.cpu_count()} processors; the best of {rounds} rounds"
-    )
+    load = f"load {os.getloadavg()[1]:.1f} on {os.cpu_count()} processors"
+    print(f"Chroma {version}, {total} x {DIMENSION}, {load}; the best of {rounds} rounds")
     best = {name: (min(each.seconds for each in rows), min(each.processor for each in rows)) for name, rows in seen.items()}
     fastest = [min((name for name in sides if "loop" in name), key=lambda name: best[name][which]) for which in (0, 1)]
     for name, (seconds, processor) in best.items():
