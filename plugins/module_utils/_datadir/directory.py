@@ -159,6 +159,8 @@ def check_migrations(database: Database) -> Mapping[str, int]:
     if not database.columns("migrations"):
         raise ChromaError("not_chroma_directory", f"{database.path} is no database of Chroma.", "Give Chroma's data directory.")
     versions = {str(name): version for name, version in database.rows("SELECT dir, max(version) FROM migrations GROUP BY dir")}
+    if not all(isinstance(version, int) for version in versions.values()):
+        raise Damaged("schema", database.path, "the version of a migration is no number.")
     newer = [f"{name} {version}" for name, version in versions.items() if version > len(MIGRATIONS.get(name, ()))]
     if newer:
         message = f"{database.path} is in use by a newer version of Chroma: this collection does not know migration {', '.join(newer)}."

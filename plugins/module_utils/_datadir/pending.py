@@ -15,8 +15,19 @@ from typing import Any
 from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import np
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir import wal
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.database import Database
-from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import DOCUMENT_KEY, URI_KEY, Damaged, StoredCollection
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import (
+    DOCUMENT_KEY,
+    LISTS,
+    SCALARS,
+    URI_KEY,
+    Damaged,
+    StoredCollection,
+)
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.pivot import kind_of
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.values import ARRAYS, read_pivot
+
+_TEXTS = (DOCUMENT_KEY, URI_KEY)
+_KINDS = (*SCALARS, *LISTS, "null")
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,9 @@ def read_pending(database: Database, collection: StoredCollection, positions: Ma
         elif entry.operation == wal.UPSERT or (before is not None) == (entry.operation == wal.UPDATE):
             merged = {**(before or {}), **entry.metadata}
             states[entry.id] = {key: value for key, value in merged.items() if value is not None}
+            wrong = [key for key, value in merged.items() if kind_of(value) not in (("str", "null") if key in _TEXTS else _KINDS)]
+            if wrong:
+                raise Damaged("log", database.path, f"record {entry.id[:80]} has values that Chroma does not store, in {wrong[:5]}.")
     return Pending({name: state for name, state in states.items() if state is not None}, tuple(states), stored)
 
 
@@ -78,5 +92,5 @@ def _stored(database: Database, segment: str, name: str, lists: bool) -> dict[st
     if not found:
         return None
     record = read_pivot(database, np.array([found[0][0]], np.int64), lists)
-    own = {key: record.own(key)[0].as_py() for key in (DOCUMENT_KEY, URI_KEY)}
+    own = {key: record.own(key)[0].as_py() for key in _TEXTS}
     return {**record.dictionaries()[0], **{key: value for key, value in own.items() if value is not None}}

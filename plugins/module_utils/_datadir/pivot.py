@@ -48,6 +48,9 @@ def types_seen(database: Database, segment: str, share: float, lists: bool) -> d
 class Pivot:
     """The metadata of a batch of records, column by column.
 
+    Where a record has a value and a list under one key, the list counts, as it does for the server. That happens where lists
+    of a deleted record were left behind (chroma-core/chroma#7594).
+
     Args:
         count: of the records.
         rows: ``(m,)`` int64: the record of each value.
@@ -69,6 +72,9 @@ class Pivot:
             return pa.nulls(self._count, wanted)
         rows, values = source.of(key, _COLUMN[kind if scalar else kind.removesuffix("s")])
         if scalar:
+            if self._list is not None and key not in _OWN:
+                free = ~np.isin(rows, self._list.having(key))
+                rows, values = rows[free], values.filter(pa.array(free))
             return _scattered(self._count, rows, values).cast(wanted)
         return _grouped(self._count, rows, values.cast(wanted.value_type))
 
@@ -84,15 +90,14 @@ class Pivot:
     def dictionaries(self) -> list[dict[str, Any]]:
         """Return the metadata of each record, for the JSON column."""
         found: list[dict[str, Any]] = [{} for _row in range(self._count)]
-        for source, many in ((self._scalar, False), (self._list, True)):
-            for row, key, value in source.triples() if source else ():
-                if key in _OWN:
-                    continue
-                if many:
-                    found[row].setdefault(key, []).append(value)
-                else:
-                    found[row][key] = value
-        return found
+        for row, key, value in self._scalar.triples():
+            found[row][key] = value
+        lists: list[dict[str, Any]] = [{} for _row in range(self._count)]
+        for row, key, value in self._list.triples() if self._list else ():
+            lists[row].setdefault(key, []).append(value)
+        for row, more in enumerate(lists):
+            found[row].update(more)
+        return [{key: value for key, value in row.items() if key not in _OWN} for row in found]
 
 
 def columns(pivot: Pivot, wanted: Sequence[Column]) -> list[Any]:
@@ -123,13 +128,18 @@ def columns_of_rows(rows: Sequence[Mapping[str, Any]], wanted: Iterable[Column])
 
 
 def kind_of(value: Any) -> str:
-    """Return the type of a metadata value: one of ``SCALARS``, ``LISTS`` or ``null``."""
+    """Return the type of a metadata value: one of ``SCALARS``, ``LISTS``, ``null``; empty for what Chroma does not store."""
     if isinstance(value, list):
-        return f"{kind_of(value[0])}s" if value else "null"
+        kinds = {kind_of(each) for each in value}
+        kind = kinds.pop() if len(kinds) == 1 else ""
+        return f"{kind}s" if kind in SCALARS else ""
     if value is None:
         return "null"
-    # bool first: in Python it is an int too.
-    return next(name for name, kind in (("bool", bool), ("int", int), ("float", float), ("str", str)) if isinstance(value, kind))
+    if isinstance(value, bool):  # first: in Python it is an int too
+        return "bool"
+    if isinstance(value, int):
+        return "int" if -(1 << 63) <= value < 1 << 63 else ""
+    return {float: "float", str: "str"}.get(type(value), "")
 
 
 class _Values:
@@ -148,6 +158,10 @@ class _Values:
         """Return records and values of one key in one column."""
         where = np.flatnonzero((self._codes == self._keys.get(key, -1)) & self._present[column])
         return self._rows[where], self._values[column].combine_chunks().take(pa.array(where))
+
+    def having(self, key: str) -> Any:
+        """Return the records that have a key."""
+        return self._rows[self._codes == self._keys.get(key, -1)]
 
     def empty(self) -> tuple[Any, Any]:
         """Return records and keys of rows without any value."""

@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import np, pa, pc
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir import pivot, wal
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.database import Database
-from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.hnsw import VectorFile
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.hnsw import MOST_DIMENSIONS, VectorFile
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.labels import LabelMap, read_labels
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import (
     DOCUMENT_KEY,
@@ -83,7 +83,7 @@ class Records:
 
     def batches(self, bytes_per_batch: int, start: int) -> Iterator[Any]:
         """Yield the records from the ``start``-th on."""
-        size, at, stored = _FIRST, start, len(self._rowids)
+        size, at, stored = min(_FIRST, bytes_per_batch // (4 * (self.dimension or 1)) + 1), start, len(self._rowids)
         while at < len(self):
             if at < stored:
                 rows = slice(at, at + self._fitting(self._rowids[at : at + size], _ROOM * bytes_per_batch))
@@ -185,4 +185,7 @@ class Records:
         nulls = any("null" in kinds for kinds in seen.values())
         self._columns = plan_columns({key: sorted(kinds - {"null"}) for key, kinds in seen.items()}, nulls)
         dimension = self._collection.dimension or (self._vectors.header.dimension if self._vectors else None)
+        if dimension and dimension > MOST_DIMENSIONS:
+            detail = f"the vectors of collection {self._collection.name} are said to have {dimension} numbers."
+            raise Damaged("schema", self._database.path, detail)
         return table_schema(self._columns, dimension, self._collection.name, self._collection.space)

@@ -282,6 +282,21 @@ def test_nulls_types_and_names_of_columns(directory):
     assert (third["list"], third["bools"], second["list"]) == ([3, 1, 2], [True], None)
 
 
+def test_a_list_that_was_left_behind_hides_the_value(directory):
+    """As the server has it: tried with 1.5.9."""
+    with database(directory) as connection:
+        rows = [(1, "source", "ghost", None), (1, "page", None, 7), (1, "chroma:document", "ghost", None)]
+        connection.executemany("INSERT INTO embedding_metadata_array VALUES (?, ?, ?, ?, NULL, NULL)", rows)
+    first, second, *_others = read(directory)["synthetic-0"]
+    assert (first["_m.strs.source"], first["_m.str.source"], second["_m.str.source"]) == (["ghost"], None, "file-2.md")
+    assert (first["_m.ints.page"], first["_m.int.page"], second["_m.int.page"]) == ([7], None, 2)
+    assert first["document"] not in (None, "ghost")
+    log(directory, 1000, 1, "record-0-00000000", None, {"new": 1})
+    last = read(directory)["synthetic-0"][-1]
+    assert {key: value for key, value in first.items() if value is not None}.items() <= last.items()
+    assert (last["new"], last["_m.str.source"]) == (1, None)
+
+
 def test_more_than_256_keys_become_one_column_of_json(directory):
     segment, _collection = segment_of(directory)
     with database(directory) as connection:
@@ -392,3 +407,41 @@ def test_any_bytes_in_any_file_are_read_or_refused(pattern, state, tmp_path, see
     assert time.monotonic() - began < 20
     assert state(directory) == before
     shutil.rmtree(directory)
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.sampled_from([0, 1, -1, 2**40, 2**63 - 1]),
+    st.floats(),
+    st.text(max_size=20),
+    st.binary(max_size=20),
+    st.sampled_from(["{", "[]", "[1]", '{"a": {}}', '{"a": [1, "b"]}', '{"a": 1e999}', '{"chroma:document": 1}', "NaN"]),
+)
+CELLS = (
+    [("collections", column) for column in ("id", "name", "dimension", "database_id", "config_json_str", "schema_str")]
+    + [("segments", column) for column in ("id", "type", "scope", "collection")]
+    + [("embeddings", column) for column in ("segment_id", "embedding_id", "seq_id")]
+    + [("embedding_metadata", column) for column in ("id", "key", "string_value", "int_value", "float_value", "bool_value")]
+    + [("embedding_metadata_array", column) for column in ("id", "key", "string_value", "int_value", "float_value", "bool_value")]
+    + [("embeddings_queue", column) for column in ("operation", "topic", "id", "vector", "encoding", "metadata")]
+    + [("max_seq_id", "seq_id"), ("max_seq_id", "segment_id"), ("tenants", "id"), ("databases", "name"), ("migrations", "version")]
+)
+
+
+@RELAXED
+@given(changes=st.lists(st.tuples(st.sampled_from(CELLS), VALUES, st.integers(0, 100), st.booleans()), min_size=1, max_size=4))
+def test_any_value_in_any_column_is_read_or_refused(pattern, tmp_path, changes):
+    directory = tmp_path / "data"
+    shutil.rmtree(directory, ignore_errors=True)
+    shutil.copytree(pattern, directory)
+    log(directory, 1000, 0, "new", [1, 2, 3, 4], {"a": 1})
+    log(directory, 1001, 2, "record-0-00000000", [1, 2, 3, 4], {"a": ["b"]})
+    with database(directory) as connection:
+        connection.execute("INSERT INTO embedding_metadata_array VALUES (1, 'list', NULL, 1, NULL, NULL), (1, 'list', NULL, 2, NULL, NULL)")
+        for (table, column), value, row, every in changes:
+            place = "1" if every else f"rowid = (SELECT min(rowid) + {row} % (max(rowid) - min(rowid) + 1) FROM {table})"
+            with contextlib.suppress(sqlite3.IntegrityError):
+                connection.execute(f"UPDATE OR IGNORE {table} SET {column} = ? WHERE {place}", (value,))
+    with contextlib.suppress(ChromaError):
+        read(directory)
