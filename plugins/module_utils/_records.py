@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import BATCH, ChromaClient, Collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.floats import holds
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._transport import encode
-from ansible_collections.thinkube.chroma.plugins.module_utils._values import check_embedding, check_metadata, same_embedding, same_value
+from ansible_collections.thinkube.chroma.plugins.module_utils._values import check_embedding, check_metadata, same_embedding
 
 # Below Chroma's 41,943,040, for the few bytes around the columns and for gateways that count headers.
 BATCH_BYTES = 40_000_000
@@ -286,7 +287,7 @@ def _differs(row: Mapping[str, Any], whole: Record) -> bool:
     return (
         row.get("document") != whole.document
         or row.get("uri") != whole.uri
-        or not all(key in stored and same_value(stored[key], value) for key, value in metadata.items())
+        or not all(key in stored and holds(stored[key], value) for key, value in metadata.items())
     )
 
 

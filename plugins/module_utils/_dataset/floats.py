@@ -15,6 +15,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.thinkube.chroma.plugins.module_utils._values import same_value
+
 _POWERS = [float(f"1e{exponent}") for exponent in range(309)]
 
 
@@ -27,6 +29,15 @@ def held(value: float) -> float:
         if math.isfinite(value):  # the very largest may overflow
             value = math.copysign(_read(repr(value)), value)
     return value
+
+
+def holds(stored: Any, wanted: Any) -> bool:
+    """Return whether a stored metadata value is the wanted one, or what 1.x makes of it."""
+    if same_value(stored, wanted):
+        return True
+    if isinstance(stored, list) and isinstance(wanted, list):
+        return len(stored) == len(wanted) and all(map(holds, stored, wanted))
+    return isinstance(stored, float) and isinstance(wanted, float) and math.isfinite(wanted) and stored == held(wanted)
 
 
 def rounded(metadata: Mapping[str, Any] | None) -> bool:

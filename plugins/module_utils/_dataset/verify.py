@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import np
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import PAGE, ChromaClient, Collection
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.flight import Patience, spread
-from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.floats import held
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.floats import holds
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.rows import Rows
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._values import COSINE_TOLERANCE, same_value
@@ -139,14 +138,5 @@ def _wrong_vectors(rows: Rows, found: Mapping[str, Mapping[str, Any]], space: st
 
 
 def _same_metadata(have: Mapping[str, Any], want: Mapping[str, Any], legacy: bool) -> bool:
-    return have.keys() == want.keys() and all(_same(have[key], value, legacy) for key, value in want.items())
-
-
-def _same(have: Any, want: Any, legacy: bool) -> bool:
-    if same_value(have, want):
-        return True
-    if legacy:
-        return False
-    if isinstance(have, list) and isinstance(want, list):
-        return len(have) == len(want) and all(_same(one, other, legacy) for one, other in zip(have, want, strict=True))
-    return isinstance(have, float) and isinstance(want, float) and math.isfinite(want) and have == held(want)
+    same = same_value if legacy else holds
+    return have.keys() == want.keys() and all(same(have[key], value) for key, value in want.items())

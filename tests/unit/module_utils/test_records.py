@@ -63,6 +63,13 @@ def test_a_difference_is_sent_with_all_that_shall_stay(wanted, kind, sent, metad
     assert plan.before["a"]["metadata"] == {"k": 1, "z": True}
 
 
+def test_a_float_of_which_1x_holds_the_neighbour_is_not_sent_for_ever():
+    stored = {"a": {**STORED["a"], "metadata": {"f": 0.3920132610940173}}}  # what 1.5.9 returns of the next line's
+    assert plan_records(stored, [Record("a", metadata={"f": 0.39201326109401724})], "l2").after == {}
+    assert plan_records(stored, [Record("a", metadata={"f": 0.3920132610940173})], "l2").after == {}
+    assert plan_records(stored, [Record("a", metadata={"f": 0.392013261094017})], "l2").after != {}
+
+
 def test_a_new_record_is_upserted_without_its_nulls():
     plan = plan_records({}, [Record("n", [1.0], metadata={"a": 1, "b": None})], "l2")
     assert plan.upserts == (Record("n", [1.0], None, {"a": 1}, None),)
