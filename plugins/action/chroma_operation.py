@@ -60,7 +60,8 @@ class ActionModule(ActionBase):
         with announced(f"{followed.job} goes on. To follow it again: {followed.again}"):
             ended = follow(ask, followed, reporter)
         result.update(ended)
-        result["changed"] = bool((ended.get("result") or {}).get("changed", started))
+        # What the operation says of itself; one that only reads says nothing of it.
+        result["changed"] = bool((ended.get("result") or {"changed": started}).get("changed", False))
         return result
 
     def _ask(self, options, task_vars):
