@@ -43,7 +43,7 @@ METADATA = (
     {"mixed": 7, "float": 1e16, "one": 1},
     {"mixed": 7.0, "float": 0.30000000000000004, "truth": True},
     {"mixed": True, "id": "a key of that name", "vector": 1, "document": 2.5, "uri": False, "_private": "x", "_m.str.x": 1},
-    {"float": 5.0, "a": -0.5, "text": "x" * 5000},
+    {"float": 5.0, "a": -0.5, "a.b": "nested?", "vector.list": 3, "text": "x" * 5000},
 )
 LISTS = (
     {"texts": ["a", "", "ж"], "ints": [2**63 - 1, -(2**63), 0], "floats": [0.1, 1.0], "bools": [True, False, True]},

@@ -116,7 +116,7 @@ class Dataset:
         try:
             yield
         except (OSError, pa.ArrowException) as error:
-            text = str(error).splitlines()[0][:200]
+            text = " ".join(str(error).split())[:200]
             if self.store.local or "AWS Error" not in text:
                 raise _damaged(self.where, part.path, text) from error
             raise store_fault(f"Could not read {self.where}/{part.path}", error, local=False) from error
