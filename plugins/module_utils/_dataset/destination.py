@@ -137,6 +137,12 @@ class Destination:
         for path in self.work.files():
             if path not in kept and (self.final.local or path == STATE or path.startswith("collections/")):
                 self.work.remove(path)
+        if self.final.local:
+            for folder, _folders, _files in os.walk(self.work.root, topdown=False):
+                # Those that still hold something stay, and so does the one that is locked.
+                with contextlib.suppress(OSError):
+                    if folder != self.work.root:
+                        os.rmdir(folder)
 
     def commit(self, manifest: Manifest, files: Mapping[str, bytes]) -> None:
         """Make the dataset appear under its name.

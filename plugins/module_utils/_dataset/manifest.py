@@ -22,7 +22,7 @@ MANIFEST = "manifest.json"
 FORMAT = "thinkube.chroma/dataset"
 VERSION = 1
 # Of the collection: a module runs from an archive, where no file of it can be asked.
-GENERATOR = {"name": "thinkube.chroma", "version": "1.0.0"}
+GENERATOR = {"name": "thinkube.chroma", "version": "1.1.0"}
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -57,23 +57,18 @@ class Source(Protocol):
 
     def select(self, names: Sequence[str] | None) -> tuple[SourceCollection, ...]:
         """Return the collections of these names, or all; ``not_found`` where one is absent."""
-        ...
 
     def fingerprint(self, collections: Sequence[SourceCollection]) -> str:
         """Return text that differs where the records differ."""
-        ...
 
     def schema(self, collection: SourceCollection) -> Any:
         """Return the Arrow schema of a collection's batches."""
-        ...
 
     def batches(self, collection: SourceCollection, start: int) -> Iterator[Any]:
         """Yield a collection's records from number ``start`` on as record batches, always in the same order."""
-        ...
 
     def confirm(self, collections: Sequence[SourceCollection]) -> None:
         """Check that what was read is of one state; ``directory_changed`` or ``collection_changed`` where it is not."""
-        ...
 
 
 class DirectorySource:
