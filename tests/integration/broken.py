@@ -148,6 +148,9 @@ def healthy(version: str, folder: Path) -> None:
 def upgrade(source: Path, path: Path) -> None:
     """Let 1.5.9 serve a copy of another release's directory, and write to it."""
     shutil.copytree(source, path)
+    # The process that migrates 0.4's schema may panic at its first use afterwards: column bool_value is not found.
+    with servers.running("1.5.9", data=path):
+        pass
     with servers.running("1.5.9", data=path) as server:
         client = ChromaClient(Connection(server.url))
         books = client.require_collection("books")
