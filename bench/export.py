@@ -98,11 +98,12 @@ class Peer:
 
 
 PEERS = (
-    Peer("chops collection snapshot", ("chromadb-ops==0.1.5",),
+    Peer("chops collection snapshot", ("chromadb-ops==0.1.5", "chromadb==1.0.16", "click<8.2"),
          "{bin}/chops collection snapshot {data} -c synthetic-0 -o {out}/s.sqlite3 -y"),
-    Peer("cdp export", ("chromadb-data-pipes==0.0.12", "chromadb==0.5.23", "numpy<2"),
+    Peer("cdp export", ("chromadb-data-pipes==0.0.12", "chromadb==0.5.23", "numpy<2", "pyarrow<18", "langchain-community<0.3", "jinja2",
+          "click<8.2"),
          "{bin}/cdp export file://{data}/synthetic-0 > {out}/records.jsonl"),
-    Peer("vector-io", ("vdf-io[chromadb]==0.1.247", "chromadb==1.5.9"),
+    Peer("vector-io", ("vdf-io[chromadb]==0.1.247", "chromadb==1.5.9", "setuptools<80"),
          "cd {out} && DISABLE_TELEMETRY_VECTORIO=1 {bin}/export_vdf -m none chroma --host_port {host}:{port} -c synthetic-0 < /dev/null"),
 )  # fmt: skip
 
@@ -127,7 +128,9 @@ def report(what: str, records: int, measured: list[tuple[float, float]]) -> floa
 
 
 def make_servable(data: Path) -> None:
-    """Give a synthetic directory the checksums of its migrations, without which no server opens it."""
+    """Give a synthetic directory what a server needs besides: checksums of migrations, and for each vector that it has no upper links."""
+    for links in data.glob("*/link_lists.bin"):
+        links.write_bytes(bytes(links.with_name("length.bin").stat().st_size))
     with tempfile.TemporaryDirectory() as scratch:
         with servers.running("1.5.9", data=Path(scratch) / "data"):
             pass
