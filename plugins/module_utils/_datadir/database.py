@@ -36,6 +36,44 @@ _ROWS = 65536
 _LOCKED = (5, 6)
 _TO_ROLL_BACK = (8, 14)
 
+# What SQLite may have beside a database that is part of its content (https://www.sqlite.org/tempfiles.html).
+_BESIDE = ("-journal", "-wal")
+
+
+class Original:
+    """The file in the directory, to tell whether somebody writes to it, be it read itself or by a copy.
+
+    Its descriptor stays open as long as connections do: as POSIX locks belong to a process, closing it drops theirs.
+
+    Args:
+        path: of ``chroma.sqlite3``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = os.open(path, os.O_RDONLY)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._file)
+
+    def state(self, beside: bool) -> str:
+        """Return SQLite's change counter and the file's size and time: they differ after every commit.
+
+        Args:
+            beside: whether the journals beside it count too: in WAL mode a commit may change nothing else, and where
+                an interrupted transaction is read by a copy they are part of what is read. They come and go with a
+                server's transactions, so they must not count otherwise.
+        """
+        about = os.fstat(self._file)
+        found = [f"{os.pread(self._file, 4, 24).hex()}-{about.st_size}-{about.st_mtime_ns}"]
+        for suffix in _BESIDE if beside else ():
+            with contextlib.suppress(FileNotFoundError):
+                other = os.stat(f"{self.path}{suffix}")
+                if other.st_size:  # an empty one says no more than none
+                    found.append(f"{suffix[1:]}-{other.st_size}-{other.st_mtime_ns}")
+        return "-".join(found)
+
 
 class Database:
     """Read-only access to one ``chroma.sqlite3``; use :func:`open_database`.
@@ -45,31 +83,27 @@ class Database:
     closing either drops locks that the process holds on the file. Close this object before a lock is taken, or after it is released.
 
     Args:
-        path: the original file, for messages.
+        original: the file in the directory.
         file: what is opened: the original, or a copy.
+        began: the original's state before anything of it was read or copied; :meth:`state` differs once it has changed.
     """
 
-    def __init__(self, path: Path, file: Path) -> None:
-        self.path = path
+    def __init__(self, original: Original, file: Path, began: str) -> None:
+        self.path = original.path
         self.file = file
+        self.began = began
+        self._original = original
         uri = f"file:{quote(str(file))}?mode=ro"
         self._uri = uri
         self._arrow: Any = None
-        # Stays open as long as the connections do, for the same reason.
-        self._file = os.open(file, os.O_RDONLY)
-        self.size = os.fstat(self._file).st_size
-        try:
-            self._connection = sqlite3.connect(uri, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error:
-            os.close(self._file)
-            raise
+        self.size = file.stat().st_size
+        self._connection = sqlite3.connect(uri, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
 
     def close(self) -> None:
         """Close both connections."""
         if self._arrow is not None:
             self._arrow.close()
         self._connection.close()
-        os.close(self._file)
 
     def prepare(self) -> None:
         """Turn on SQLite's safeguards against a crafted file, and read its first page."""
@@ -135,9 +169,8 @@ class Database:
                         yield kept
 
     def state(self) -> str:
-        """Return SQLite's change counter and the file's size and time: they differ after every commit."""
-        about = os.fstat(self._file)
-        return f"{os.pread(self._file, 4, 24).hex()}-{about.st_size}-{about.st_mtime_ns}"
+        """Return the state of the original, which differs after every commit; that of a copy would tell nothing."""
+        return self._original.state(beside=self.file != self.path)
 
     def _cursor(self) -> Any:
         if self._arrow is None:
@@ -180,7 +213,7 @@ def open_database(directory: Path, scratch: Path | None = None) -> Iterator[Data
         scratch: where such a copy may be made; the system's temporary directory by default.
 
     Raises:
-        ChromaError: ``not_chroma_directory`` where there is none, ``busy``.
+        ChromaError: ``not_chroma_directory`` where there is none, ``busy``, ``directory_changed`` while it was copied.
         Damaged: ``sqlite`` where it is no database.
     """
     path = directory / DATABASE
@@ -188,23 +221,34 @@ def open_database(directory: Path, scratch: Path | None = None) -> Iterator[Data
         hint = "Give the directory that holds chroma.sqlite3: /data in images of 1.x, /chroma/chroma in those of 0.x."
         raise ChromaError("not_chroma_directory", f"{path} is no file, so {directory} is no data directory of Chroma.", hint)
     with contextlib.ExitStack() as stack:
-        database = None if _needs_copy(path) else _opened(path, path)
+        original = Original(path)
+        stack.callback(original.close)
+        database = None if _needs_copy(path) else _opened(original, path, original.state(beside=False))
         if database is None:
             parent = stack.enter_context(tempfile.TemporaryDirectory(prefix="chroma-reader-", dir=scratch))
+            began = original.state(beside=True)
             copy = _copied(path, Path(parent))
-            database = _opened(path, copy)
+            if original.state(beside=True) != began:
+                raise changed(directory)
+            database = _opened(original, _replayed(path, copy), began)
             if database is None:
                 raise Damaged("sqlite", path, "its journal cannot be rolled back, not even in a copy.")
         stack.callback(database.close)
         yield database
 
 
-def _opened(path: Path, file: Path) -> Database | None:
+def changed(directory: Path) -> ChromaError:
+    """Return the error for a directory that somebody wrote to while it was read."""
+    message = f"{directory} was written to while it was read, so that what was read may not belong together."
+    return ChromaError("directory_changed", message, "Stop the server, or read a copy of the directory.")
+
+
+def _opened(original: Original, file: Path, began: str) -> Database | None:
     """Open the file; None where SQLite would have to write first."""
     try:
-        database = Database(path, file)
+        database = Database(original, file, began)
     except sqlite3.Error as error:
-        raise Damaged("sqlite", path, str(error)) from error
+        raise Damaged("sqlite", original.path, str(error)) from error
     try:
         with database.reported():
             try:
@@ -229,12 +273,16 @@ def _needs_copy(path: Path) -> bool:
 
 
 def _copied(path: Path, scratch: Path) -> Path:
-    """Copy the database with its journal, and let SQLite replay it there."""
-    for suffix in ("", "-journal", "-wal"):
-        source = Path(f"{path}{suffix}")
-        if source.is_file():
-            shutil.copyfile(source, scratch / source.name)
-    copy = scratch / path.name
+    """Copy the database with its journals."""
+    for suffix in ("", *_BESIDE):
+        # One that vanishes meanwhile is a change, which the caller notices.
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(f"{path}{suffix}", scratch / f"{path.name}{suffix}")
+    return scratch / path.name
+
+
+def _replayed(path: Path, copy: Path) -> Path:
+    """Let SQLite replay the journals of a copy."""
     try:
         connection = sqlite3.connect(copy, timeout=BUSY)
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir import wal
-from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.database import Database, open_database
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.database import Database, changed, open_database
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import (
     DATABASE,
     MIGRATIONS,
@@ -37,6 +37,10 @@ class DataDirectory:
     Args:
         path: of the directory.
         database: opened; also for other queries of the caller's, see :class:`Database`.
+
+    Raises:
+        ChromaError: ``newer_chroma``, ``directory_changed`` since the database was opened.
+        Damaged: ``sqlite`` or ``schema``.
     """
 
     def __init__(self, path: Path, database: Database) -> None:
@@ -49,7 +53,9 @@ class DataDirectory:
         )
         self._collections = read_collections(database)
         self._opened: tuple[str, Records] | None = None
-        self._began = self.fingerprint()
+        # The database's state from before the catalogue was read. The folders' may be later: they are read after this.
+        self._began = self._fingerprint(database.began)
+        self.check_unchanged()
 
     def close(self) -> None:
         """Close what was opened for the collection that was read last."""
@@ -63,7 +69,10 @@ class DataDirectory:
 
     def fingerprint(self) -> str:
         """Return a text that differs after every change: SQLite's change counter, sizes and times of all files."""
-        files = [f"{DATABASE}:{self.database.state()}"]
+        return self._fingerprint(self.database.state())
+
+    def _fingerprint(self, state: str) -> str:
+        files = [f"{DATABASE}:{state}"]
         for each in self._collections:
             folder = self.path / each.vector.id if each.vector else None
             for file in sorted(folder.iterdir()) if folder and folder.is_dir() else ():
@@ -78,8 +87,7 @@ class DataDirectory:
             ChromaError: ``directory_changed``.
         """
         if self.fingerprint() != self._began:
-            message = f"{self.path} was written to while it was read, so that what was read may not belong together."
-            raise ChromaError("directory_changed", message, "Stop the server, or read a copy of the directory.")
+            raise changed(self.path)
 
     def count(self, collection: StoredCollection) -> int:
         """Return how many records a collection has, those included that are only in the log."""
@@ -137,7 +145,7 @@ def open_directory(path: Path | str, scratch: Path | str | None = None) -> Itera
             the system's temporary directory by default.
 
     Raises:
-        ChromaError: ``not_chroma_directory``, ``newer_chroma``, ``busy``.
+        ChromaError: ``not_chroma_directory``, ``newer_chroma``, ``busy``, ``directory_changed``.
         Damaged: ``sqlite`` or ``schema``.
     """
     path = Path(path)

@@ -21,7 +21,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.directory import open_directory
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.database import open_database
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.directory import DataDirectory, open_directory
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.hnsw import VectorFile
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import Damaged
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
@@ -38,10 +39,10 @@ def database(directory: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def read(path: Path, **options: Any) -> dict[str, list[dict[str, Any]]]:
+def read(path: Path, scratch: Path | None = None, **options: Any) -> dict[str, list[dict[str, Any]]]:
     """Return the records of all collections by name; every one is looked at."""
     found = {}
-    with open_directory(path) as directory:
+    with open_directory(path, scratch) as directory:
         for each in directory.collections():
             rows: list[dict[str, Any]] = []
             for batch in directory.batches(each, **options):
@@ -190,6 +191,69 @@ def test_a_database_in_wal_mode_is_read_from_a_copy(directory, state, tmp_path):
     before = state(directory)
     assert read(directory) == expected
     assert state(directory) == before
+
+
+def leave_in_wal_mode(directory: Path) -> None:
+    """Leave the directory as somebody's sqlite3 does that was killed: the last commit is in the log beside the database only."""
+    copy = directory.with_name(f"{directory.name}-killed")
+    connection = sqlite3.connect(directory / "chroma.sqlite3", isolation_level=None)
+    with contextlib.closing(connection):
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("UPDATE collections SET name = 'renamed' WHERE name = 'synthetic-1'")
+        shutil.copytree(directory, copy)
+    shutil.rmtree(directory)
+    copy.rename(directory)
+    assert (directory / "chroma.sqlite3-wal").stat().st_size
+
+
+@pytest.mark.parametrize("leave", [leave_hot_journal, leave_in_wal_mode])
+def test_of_a_copied_database_the_original_is_watched(directory, leave):
+    leave(directory)
+    with open_directory(directory) as opened:
+        first = opened.fingerprint()
+    with open_directory(directory) as opened:
+        assert opened.fingerprint() == first, "an export that goes on would start afresh"
+        collection = next(each for each in opened.collections() if each.name == "synthetic-0")
+        batches = opened.batches(collection, bytes_per_batch=1000)
+        next(batches)
+        writer = sqlite3.connect(directory / "chroma.sqlite3", isolation_level=None)
+        with contextlib.closing(writer):
+            writer.execute("UPDATE tenants SET id = id || '-changed'")
+            with pytest.raises(ChromaError) as told:
+                list(batches)
+    assert told.value.code == "directory_changed"
+    with open_directory(directory) as opened:
+        assert opened.fingerprint() != first
+        assert opened.tenants == ("default_tenant-changed",)
+
+
+@pytest.mark.parametrize("leave", [leave_hot_journal, leave_in_wal_mode])
+def test_a_server_that_starts_while_the_database_is_copied_is_noticed(directory, leave, monkeypatch, tmp_path):
+    leave(directory)
+    copyfile = shutil.copyfile
+
+    def interrupted(source: str, target: Path) -> None:
+        if not str(source).endswith(".sqlite3"):
+            with database(directory) as connection:
+                connection.execute("UPDATE tenants SET id = id || '-changed'")
+        copyfile(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", interrupted)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with pytest.raises(ChromaError) as told:
+        read(directory, scratch)
+    assert told.value.code == "directory_changed"
+    assert list(scratch.iterdir()) == []
+
+
+def test_what_is_written_while_the_catalogue_is_read_is_noticed(directory):
+    with open_database(directory) as opened:
+        with database(directory) as connection:
+            connection.execute("UPDATE collections SET name = 'another' WHERE name = 'synthetic-1'")
+        with pytest.raises(ChromaError) as told:
+            DataDirectory(directory, opened)
+    assert told.value.code == "directory_changed"
 
 
 def test_what_is_written_meanwhile_is_noticed(directory):
