@@ -40,19 +40,22 @@ class Scan:
 # Before this migration a state is what Chroma leaves, and no finding.
 QUIET_BEFORE = {"CHR085": ("sysdb", 5)}
 
-# The plus keeps SQLite from the index that holds all documents.
 SCANS = (
     Scan(
-        {
-            "CHR081": "{number} row ids of embedding_metadata belong to no record: {ids}.",
-            "CHR084": "{number} documents are not in the full-text index; row ids {ids}.",
-        },
-        "embedding_metadata", "id",
-        "SELECT g.id, CASE WHEN lone THEN 'CHR081' ELSE 'CHR084' END FROM"
-        " (SELECT d.id, d.document, NOT EXISTS (SELECT 1 FROM embeddings e WHERE e.id = d.id) AS lone FROM"
-        f"  (SELECT t.id, max(+t.key = '{_DOCUMENT}') AS document FROM embedding_metadata t WHERE {{where}} GROUP BY t.id) d) g"
-        " WHERE lone OR (document AND NOT EXISTS (SELECT 1 FROM embedding_fulltext_search_docsize s WHERE s.id = g.id)"
-        f"  AND EXISTS (SELECT 1 FROM embedding_metadata m WHERE m.id = g.id AND m.key = '{_DOCUMENT}' AND m.string_value IS NOT NULL))",
+        {"CHR081": "{number} row ids of embedding_metadata belong to no record: {ids}."},
+        "embedding_metadata",
+        "id",
+        "SELECT d.id, 'CHR081' FROM (SELECT DISTINCT t.id FROM embedding_metadata t WHERE {where}) d"
+        " WHERE NOT EXISTS (SELECT 1 FROM embeddings e WHERE e.id = d.id)",
+    ),
+    Scan(
+        {"CHR084": "{number} documents are not in the full-text index; row ids {ids}."},
+        "embeddings",
+        "id",
+        "SELECT t.id, 'CHR084' FROM embeddings t WHERE {where}"
+        # First, because it is nearly never true.
+        " AND NOT EXISTS (SELECT 1 FROM embedding_fulltext_search_docsize s WHERE s.id = t.id)"
+        f" AND EXISTS (SELECT 1 FROM embedding_metadata m WHERE m.id = t.id AND m.key = '{_DOCUMENT}' AND m.string_value IS NOT NULL)",
     ),
     Scan(
         {
@@ -86,7 +89,7 @@ def scans(catalogue: Catalogue) -> Iterator[tuple[str, Callable[[Database], list
     quiet = {kind for kind, migration in QUIET_BEFORE.items() if not catalogue.has(*migration)}
     for scan in SCANS:
         if not scan.since or catalogue.has(*scan.since):
-            yield f"rows of {scan.table}", _check(scan, quiet), _look_again(scan, quiet)
+            yield f"{' and '.join(scan.kinds)} in {scan.table}", _check(scan, quiet), _look_again(scan, quiet)
 
 
 def _look_again(scan: Scan, quiet: set[str]) -> Again:
@@ -167,7 +170,7 @@ def _search(database: Database) -> Iterator[Finding]:
         yield finding("CHR086", f"Of a sample the full-text index does not find rows {some(lost)} by their own text.", subject="search")
 
 
-def _samples(database: Database, number: int = 40) -> list[tuple[int, str]]:
+def _samples(database: Database, number: int = 20) -> list[tuple[int, str]]:
     """Return rows spread over the index, and a part of the text of each that the trigram tokenizer can search for."""
     low, high = database.rows(f"SELECT min(id), max(id) FROM {_CONTENT}")[0]
     if low is None:
