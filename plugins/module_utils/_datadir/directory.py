@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,8 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._errors import Chr
 BYTES_PER_BATCH = 16 << 20
 
 _TABLES = ("migrations", "collections", "segments", "embeddings", "embedding_metadata", "embeddings_queue", "max_seq_id", "databases")
+
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
 class DataDirectory:
@@ -183,7 +186,7 @@ def read_collections(database: Database) -> tuple[StoredCollection, ...]:
     """Return all collections of a database, by tenant, database and name.
 
     Raises:
-        Damaged: ``schema`` where a configuration is no JSON.
+        Damaged: ``schema`` where a configuration is no JSON, or the id of a collection or of its index no UUID.
     """
     columns = database.columns("collections")
     optional = [name if name in columns else "NULL" for name in ("config_json_str", "schema_str", "topic")]
@@ -200,6 +203,9 @@ def read_collections(database: Database) -> tuple[StoredCollection, ...]:
     for name, title, tenant, owner, dimension, configuration, schema, topic in rows:
         parts = segments.get(name, {})
         vector = parts.get("VECTOR")
+        _check_id(database, title, "id", name)
+        if vector:
+            _check_id(database, title, "index", vector.id)
         found.append(
             StoredCollection(
                 str(name),
@@ -218,6 +224,12 @@ def read_collections(database: Database) -> tuple[StoredCollection, ...]:
             )
         )
     return tuple(found)
+
+
+def _check_id(database: Database, title: Any, of: str, name: Any) -> None:
+    """Refuse what is no UUID: it becomes the name of a folder, and every release of Chroma makes UUIDs only."""
+    if not re.fullmatch(_UUID, str(name)):
+        raise Damaged("schema", database.path, f"the {of} of collection {title} is {str(name)[:80]!r}, which is no UUID.")
 
 
 def _metadata(database: Database, table: str, owner: str) -> dict[str, dict[str, Any]]:

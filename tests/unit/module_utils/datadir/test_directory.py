@@ -12,6 +12,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -443,6 +444,26 @@ def test_what_is_damaged_is_told(directory, what, sql):
         read(directory)
     assert told.value.what == what
     assert (told.value.code, told.value.detail in told.value.message) == ("damaged", True)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../escaped", "/etc", "", ".", "..", None, 7, b"\0", f"{uuid.UUID(int=1)}\n", f"{uuid.UUID(int=1)}/.."]
+)
+@pytest.mark.parametrize("column", ["collection", "index"])
+def test_an_id_that_is_no_uuid_never_becomes_a_folder(directory, column, name):
+    collection = segment_of(directory)[1]
+    with database(directory) as connection:
+        if column == "collection":
+            connection.execute("UPDATE collections SET id = ? WHERE id = ?", (name, collection))
+            connection.execute(
+                "UPDATE segments SET collection = ? WHERE collection = ?", (name if name is not None else "None", collection)
+            )
+        else:
+            connection.execute("UPDATE segments SET id = ? WHERE scope = 'VECTOR' AND collection = ?", (name, collection))
+    with pytest.raises(Damaged, match="is no UUID") as told, open_directory(directory):
+        pass
+    assert told.value.what == "schema"
+    assert "synthetic-0" in told.value.detail
 
 
 def test_a_query_that_never_ends_is_ended(directory, monkeypatch):
