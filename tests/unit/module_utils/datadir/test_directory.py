@@ -40,10 +40,10 @@ def database(directory: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def read(path: Path, scratch: Path | None = None, **options: Any) -> dict[str, list[dict[str, Any]]]:
+def read(path: Path, **options: Any) -> dict[str, list[dict[str, Any]]]:
     """Return the records of all collections by name; every one is looked at."""
     found = {}
-    with open_directory(path, scratch) as directory:
+    with open_directory(path) as directory:
         for each in directory.collections():
             rows: list[dict[str, Any]] = []
             for batch in directory.batches(each, **options):
@@ -242,8 +242,8 @@ def test_a_server_that_starts_while_the_database_is_copied_is_noticed(directory,
     monkeypatch.setattr(shutil, "copyfile", interrupted)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    with pytest.raises(ChromaError) as told:
-        read(directory, scratch)
+    with pytest.raises(ChromaError) as told, open_database(directory, scratch):
+        pass
     assert told.value.code == "directory_changed"
     assert list(scratch.iterdir()) == []
 
