@@ -24,9 +24,11 @@ import servers
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset import bringing
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.export import Wanted, export
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.floats import held
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.importing import import_dataset, takes_lists
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.rows import Rows, encode
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.serving import ServerSource
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.store import StoreSettings, open_store
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.targets import ImportRequest
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
@@ -165,6 +167,27 @@ def test_what_differs_is_mended_and_what_is_not_in_the_dataset_stays(dataset, cl
     assert (seen["id-0"]["document"], seen["id-0"]["metadata"], seen["id-0"]["uri"]) == (None, {"text": "small 0"}, "file:///0")
     assert (seen["id-2"]["document"], seen["id-2"]["uri"]) == ("document 2", None)
     assert seen["new"]["metadata"] == {"alien": 1}
+
+
+@pytest.mark.parametrize("version", servers.VERSIONS)
+@pytest.mark.parametrize("others", [0, 1])
+def test_documents_uris_and_keys_that_the_dataset_does_not_have_are_removed(version, others, tmp_path):
+    """Of all records, so that no request has a document, and of all but one."""
+    count = 6
+    ids, vectors = [f"id-{number}" for number in range(count)], np.arange(count * 4, dtype=np.float32).reshape(-1, 4) + 1
+    few = [None] * (count - others) + ["kept"] * others
+    plain = Rows(ids, vectors, few, [{"a": 1, "b": "x"}, None, None, {"a": 2.5}, None, {"b": True}], few)
+    full = Rows(ids, vectors, ["doc"] * count, [{"z": "new", "a": 7}] * count, ["file:///z"] * count)
+    with servers.running(version) as server:
+        client = ChromaClient(Connection(server.url))
+        collection = client.create_collection("plain")
+        client.write(collection, "upsert", encode(plain, packed=not client.legacy))
+        wanted = {row["id"]: row for row in client.get(collection)}
+        export(ServerSource(client), open_store(str(tmp_path / "set")), Wanted())
+        client.write(collection, "upsert", encode(full, packed=not client.legacy))
+        assert views(import_dataset(open_store(str(tmp_path / "set")), client, ImportRequest())) == {"plain": (False, count, 0, count, 0)}
+        assert {row["id"]: row for row in client.get(collection)} == wanted
+        assert import_dataset(open_store(str(tmp_path / "set")), client, ImportRequest())["changed"] is False
 
 
 def test_what_does_not_read_back_is_named(dataset, client, monkeypatch):

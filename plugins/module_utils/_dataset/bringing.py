@@ -99,7 +99,7 @@ def bring(dataset: Dataset, outcome: Outcome, request: ImportRequest, patience: 
             wanted, outdated = mended(rows, different, found, client.legacy)
             if outdated:
                 patience(lambda: client.delete(collection, outdated))
-            for _rows, payload in requests(wanted, packed, most):
+            for _rows, payload in requests(wanted, packed, most, nulls=client.legacy):
                 patience(partial(client.write, collection, "upsert", payload))
         return len(different), len(rows) - len(different)
 

@@ -137,12 +137,13 @@ def plain(column: Any) -> Any:
     return pa.array([_plain(each) for each in column.to_pylist()])
 
 
-def encode(rows: Rows, packed: bool) -> bytes:
+def encode(rows: Rows, packed: bool, nulls: bool = False) -> bytes:
     """Return the body of an upsert.
 
     Args:
         packed: embeddings as base64 of little-endian float32: half the bytes, and taken by 1.0.20 and 1.5.9. Never for 0.x: on
             0.4.24 such a request fixes the dimension of an empty collection to the length of the text.
+        nulls: columns of nulls alone are sent, too: 0.x removes by them what a record has, and keeps it where the column is absent.
     """
     if packed:
         embeddings: Any = [base64.b64encode(each).decode("ascii") for each in np.ascontiguousarray(rows.vectors, "<f4")]
@@ -151,20 +152,21 @@ def encode(rows: Rows, packed: bool) -> bytes:
         embeddings = np.ascontiguousarray(rows.vectors, np.float64)
     body = {"ids": rows.ids, "embeddings": embeddings, "documents": rows.documents, "metadatas": rows.metadatas, "uris": rows.uris}
     for key in ("documents", "metadatas", "uris"):
-        if not any(each is not None for each in body[key]):
+        if not nulls and not any(each is not None for each in body[key]):
             del body[key]
     payload: bytes = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
     return payload
 
 
-def requests(rows: Rows, packed: bool, most: int, limit: int = REQUEST_BYTES) -> list[tuple[Rows, bytes]]:
-    """Return records as upserts of at most ``most`` records and, unless one record alone is larger, ``limit`` bytes.
+def requests(rows: Rows, packed: bool, most: int, limit: int = REQUEST_BYTES, nulls: bool = False) -> list[tuple[Rows, bytes]]:
+    """Return records as upserts of at most ``most`` records and, unless one record alone is larger, ``limit`` bytes; for ``nulls`` see
+    :func:`encode`.
 
     Raises:
         ChromaError: ``too_large`` where one record alone is more than Chroma takes.
     """
     if len(rows) <= most:
-        payload = encode(rows, packed)
+        payload = encode(rows, packed, nulls)
         if len(payload) <= limit or (len(rows) == 1 and len(payload) <= PAYLOAD_LIMIT):
             return [(rows, payload)]
         if len(rows) == 1:
@@ -172,7 +174,7 @@ def requests(rows: Rows, packed: bool, most: int, limit: int = REQUEST_BYTES) ->
             raise ChromaError("too_large", message, "Shorten its document.")
     middle = len(rows) // 2
     halves = (range(middle), range(middle, len(rows)))
-    return [each for half in halves for each in requests(rows.take(half), packed, most, limit)]
+    return [each for half in halves for each in requests(rows.take(half), packed, most, limit, nulls)]
 
 
 def rows_per_request(dimension: int, packed: bool, most: int, limit: int = REQUEST_BYTES) -> int:
