@@ -12,12 +12,13 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._operation_follow import Followed, follow, named
+from ansible_collections.thinkube.chroma.plugins.module_utils._operation_follow import Followed, begin, follow, named
 from ansible_collections.thinkube.chroma.plugins.module_utils._operation_terminal import Reporter
 
 MODULE = "thinkube.chroma.chroma_operation"
@@ -41,14 +42,22 @@ class ActionModule(ActionBase):
         started = bool(options.get("job")) and not options.get("follow")
         if started:
             options["job"] = named(options["job"])
-        reply = self._ask(options, task_vars)
-        result.update(reply)
-        if reply.get("failed") or reply.get("unreachable") or (started and self._task.check_mode):
-            return result
-        result.pop("look", None)
-        result["job"] = reply["job"] if started else options["follow"]
         limits = {name: float(options[name]) for name in ("start_timeout", "reconnect_timeout") if name in options}
-        followed = Followed(result["job"], options.get("namespace", "chroma"), **limits)
+        job = options["job"]["metadata"]["name"] if started else options.get("follow", "")
+        followed = Followed(job, options.get("namespace", "chroma"), **limits)
+        # From the request on that creates it, and not only from its answer.
+        with announced(followed.perhaps if started and not self._task.check_mode else "") as announcement:
+            reply = begin(lambda: self._ask(options, task_vars), followed) if started else self._ask(options, task_vars)
+            result.update(reply)
+            if reply.get("failed") or reply.get("unreachable") or (started and self._task.check_mode):
+                return result
+            announcement.text = f"{followed.job} goes on. To follow it again: {followed.again}"
+            result.pop("look", None)
+            result["job"] = followed.job
+            result.update(self._follow(options, followed, started, task_vars))
+        return result
+
+    def _follow(self, options, followed, started, task_vars):
         reporter = Reporter(write, TTY, display.columns)
         reporter.line(f"{'Started' if started else 'Following'} {followed.job}. Ctrl-C leaves it running.")
         reporter.line(f"To follow it again: {followed.again}")
@@ -57,12 +66,8 @@ class ActionModule(ActionBase):
         def ask(cursor, seconds):
             return self._ask({**options, "follow": followed.job, "cursor": cursor, "seconds": seconds}, task_vars)
 
-        with announced(f"{followed.job} goes on. To follow it again: {followed.again}"):
-            ended = follow(ask, followed, reporter)
-        result.update(ended)
-        # What the operation says of itself; one that only reads says nothing of it.
-        result["changed"] = bool((ended.get("result") or {"changed": started}).get("changed", False))
-        return result
+        # What the operation says of itself counts; one that said nothing may have changed what it likes.
+        return {"changed": started, **follow(ask, followed, reporter)}
 
     def _ask(self, options, task_vars):
         try:
@@ -78,20 +83,22 @@ def write(text, ends):
 
 @contextmanager
 def announced(text):
-    """Say a text when the task is interrupted, before it ends as it would."""
+    """Say a text when the task is interrupted, before it ends as it would; what is yielded holds it as ``text``, empty for none."""
+    announcement = SimpleNamespace(text=text)
     before = {}
 
     def handler(number, _frame):
         for each, old in before.items():
             signal.signal(each, old)
         # Not through Ansible's queue: what the signal interrupted may hold its lock, and the main process is about to leave.
-        os.write(TERMINAL, f"\n{text}\n".encode())
+        if announcement.text:
+            os.write(TERMINAL, f"\n{announcement.text}\n".encode())
         os.kill(os.getpid(), number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         before[number] = signal.signal(number, handler)
     try:
-        yield
+        yield announcement
     finally:
         for number, old in before.items():
             signal.signal(number, old)

@@ -15,12 +15,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._kube import Object
-from ansible_collections.thinkube.chroma.plugins.module_utils._operation import COMPLETED, FAILED, Event, exit_code, meaning
+from ansible_collections.thinkube.chroma.plugins.module_utils._operation import COMPLETED, FAILED, OK, Event, exit_code, meaning
 
 Result = dict[str, Any]
 
 # What a cluster that is busy, restarting or out of reach answers.
 PASSING = ("cluster_unreachable", "cluster_timeout", "cluster_error")
+# Of them, those that leave open whether the cluster did what it was asked.
+LOST = ("cluster_unreachable", "cluster_timeout")
+# Seconds until a creation without an answer is asked for again.
+PAUSE = 2.0
 # Of the names that Kubernetes generates: no vowels, so no words.
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
@@ -45,6 +49,11 @@ class Followed:
         """Say how to follow it again."""
         return f"the same playbook with -e chroma_operation_follow={self.job}, or `kubectl logs -n {self.namespace} -f job/{self.job}`"
 
+    @property
+    def perhaps(self) -> str:
+        """Say how to find it where nobody knows whether it was created."""
+        return f"If {self.job} was started all the same, it goes on by itself. To follow it again: {self.again}."
+
 
 class Shown(Protocol):
     """Where a person sees it, see ``_operation_terminal.Reporter``."""
@@ -68,6 +77,29 @@ def named(job: Object) -> Object:
     return {**job, "metadata": metadata}
 
 
+def begin(ask: Callable[[], Result], followed: Followed) -> Result:
+    """Ask for a Job's creation, once more where the answer is lost.
+
+    Args:
+        ask: asks for the creation of a Job with this very name, which asking twice creates once; returns the module's result.
+        followed: the Job.
+
+    Returns:
+        The module's result; a failure that leaves open whether the Job is there says how to find it.
+    """
+
+    def lost(reply: Result) -> bool:
+        return bool(reply.get("unreachable")) or reply.get("code") in LOST
+
+    reply = ask()
+    if lost(reply):
+        time.sleep(PAUSE)
+        reply = ask()
+    if lost(reply):
+        reply = {**reply, "hint": followed.perhaps, "msg": f"{reply.get('msg', '')} {followed.perhaps}".strip()}
+    return reply
+
+
 def follow(ask: Callable[[dict[str, Any], float], Result], followed: Followed, shown: Shown) -> Result:
     """Follow a Job until it ends.
 
@@ -82,7 +114,7 @@ def follow(ask: Callable[[dict[str, Any], float], Result], followed: Followed, s
     began = answered = time.monotonic()
     cursor: dict[str, Any] = {}
     documents: dict[str, Any] = {}
-    error: Event = {}
+    errors: dict[str, Event] = {}
     quiet = False
     while True:
         # Often at first, for short operations; each look costs the controller some tenths of a second.
@@ -109,10 +141,11 @@ def follow(ask: Callable[[dict[str, Any], float], Result], followed: Followed, s
             if event["event"] == "result":
                 documents[event["pod"]] = event["result"]
             elif event["event"] == "error":
-                error = event
+                errors.pop(event["pod"], None)
+                errors[event["pod"]] = event
         if seen["status"] in ("succeeded", "failed"):
             shown.close()
-            return conclude(followed, seen, documents, error)
+            return conclude(followed, seen, documents, errors)
         if seen["status"] == "waiting" and now - began > followed.start_timeout:
             shown.close()
             return not_started(followed, seen)
@@ -128,21 +161,27 @@ def not_started(followed: Followed, seen: Mapping[str, Any]) -> Result:
     return {"failed": True, "code": "not_started", "hint": hint, "msg": f"{followed.job} has not started: {trouble}. {hint}"}
 
 
-def conclude(followed: Followed, seen: Mapping[str, Any], documents: Mapping[str, Any], error: Event) -> Result:
+def conclude(followed: Followed, seen: Mapping[str, Any], documents: Mapping[str, Any], errors: Mapping[str, Event]) -> Result:
     """Return what came of a Job that ended.
 
     Args:
         followed: the Job.
         seen: the last look.
         documents: result documents from the logs, by pod; what a pod left as its termination message takes their place.
-        error: the last error that was told; empty for none.
+        errors: the last error that each pod told, by pod; the last one told last.
+
+    Returns:
+        ``changed`` is there where the operation says whether anything did: any of its parts.
     """
     last = {attempt["index"]: attempt for attempt in seen["attempts"]}
-    results = []
+    results: list[Any] = []
+    error: Event = {}
     for _index, attempt in sorted(last.items()):
         left = attempt["result"] or {}
         document = documents.get(attempt["pod"], left.get("result"))
-        error = error or left.get("error") or {}
+        # A part that succeeded in the end is not why the others failed.
+        if attempt["exit_code"] != OK:
+            error = error or errors.get(attempt["pod"]) or left.get("error") or {}
         if document is not None:
             results.append(document)
     code = seen["exit_code"]
@@ -152,12 +191,12 @@ def conclude(followed: Followed, seen: Mapping[str, Any], documents: Mapping[str
         "rc": code,
         "meaning": meaning(code),
         "results": results,
-        **({"result": results[0]} if results else {}),
+        **({"result": results[0], "changed": any(bool(each.get("changed")) for each in results)} if results else {}),
     }
     if code in COMPLETED:
         # Ansible takes an rc that is not 0 for a failure unless it is told otherwise.
         return {**ended, "failed": False}
-    return {**ended, **_failure(followed, seen, error)}
+    return {**ended, **_failure(followed, seen, error or (list(errors.values()) or [{}])[-1])}
 
 
 def _failure(followed: Followed, seen: Mapping[str, Any], error: Event) -> Result:

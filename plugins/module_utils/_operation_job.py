@@ -154,12 +154,16 @@ def look(session: Session, namespace: str, name: str, cursor: Mapping[str, Mappi
 
 
 def final_exit_code(seen: Look) -> int | None:
-    """Return the exit code of an operation that ended: of its last pod that failed, or 0; None where nobody knows or it runs."""
+    """Return the exit code of an operation that ended: of its last pod that failed, or 0; None where nobody knows or it runs.
+
+    Of several parts, those that succeeded at a later attempt do not count.
+    """
     if seen.status == "succeeded":
         return OK
     if seen.status != "failed":
         return None
-    codes = [attempt.exit_code for attempt in seen.attempts if attempt.exit_code]
+    done = {attempt.index for attempt in seen.attempts if attempt.exit_code == OK}
+    codes = [attempt.exit_code for attempt in seen.attempts if attempt.exit_code and attempt.index not in done]
     return codes[-1] if codes else None
 
 

@@ -88,7 +88,7 @@ meaning:
   returned: when the Job ended
   type: str
 result:
-  description: The result document; with several parts, that of the first.
+  description: The result document; with several parts, that of the first. The task has changed something where any part has.
   returned: when there is one
   type: dict
 results:

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -170,6 +171,48 @@ def test_an_interruption_says_how_to_follow_and_touches_nothing(api, tmp_path):
     assert "chroma-export-x goes on. To follow it again: the same playbook with -e chroma_operation_follow=chroma-export-x" in shown
     assert api.writes() == []
     assert process.returncode == 99
+
+
+def test_an_interruption_before_the_answer_to_the_creation_names_the_job_too(api, tmp_path):
+    answer, asked = api.answer, threading.Event()
+
+    def slow(method, target, body):
+        reply = answer(method, target, body)
+        if method == "POST" and target.startswith(JOBS):
+            asked.set()
+            time.sleep(5)
+        return reply
+
+    api.answer = slow
+    words, environment = command(api, tmp_path, "48_test_validate")
+    with subprocess.Popen(words, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert asked.wait(60)
+        process.send_signal(signal.SIGINT)
+        shown = process.communicate(timeout=60)[0]
+    name = job_of(api)["metadata"]["name"]
+    assert f"If {name} was started all the same, it goes on by itself." in shown
+    assert f"-e chroma_operation_follow={name}" in shown
+
+
+def test_a_job_whose_creation_was_not_answered_is_created_once_and_followed(api, tmp_path):
+    answer, lost = api.answer, []
+
+    def deaf(method, target, body):
+        reply = answer(method, target, body)
+        if method == "POST" and target.startswith(JOBS):
+            job = job_of(api)["metadata"]["name"]
+            add_pod(api, job, {"event": "result", "result": {"drills": 1}}, exit_code=0)
+            end(api, job, "Complete")
+            if not lost:
+                lost.append(job)
+                raise ConnectionAbortedError
+        return reply
+
+    api.answer = deaf
+    done = run(api, tmp_path, "48_test_validate")
+    assert done.returncode == 0, done.stdout
+    assert [body["metadata"]["name"] for path, body in api.bodies_posted if path == JOBS] == lost * 2
+    assert f"Started {lost[0]}" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.thinkube.chroma.plugins.module_utils import _operation_follow
-from ansible_collections.thinkube.chroma.plugins.module_utils._operation_follow import Followed, conclude, follow, named, not_started
+from ansible_collections.thinkube.chroma.plugins.module_utils._operation_follow import Followed, begin, conclude, follow, named, not_started
 
 JOB = Followed("job", "chroma")
 
@@ -104,14 +104,14 @@ def test_findings_fail_no_task(code, failed):
 
 
 def test_the_last_error_of_the_operation_is_the_error_of_the_task():
-    ended = conclude(JOB, look("failed", 5), {}, error("No such bucket.", "no_bucket", "Create it."))
+    ended = conclude(JOB, look("failed", 5), {}, {"a": error("No such bucket.", "no_bucket", "Create it.")})
     assert (ended["code"], ended["hint"]) == ("no_bucket", "Create it.")
     assert ended["msg"] == "export ended with exit code 5 (bad input): No such bucket. Create it."
 
 
 def test_an_error_that_only_the_pod_left_is_found():
     left = {"exit_code": 2, "error": {"message": "Broken.", "code": "x", "hint": ""}}
-    assert "Broken." in conclude(JOB, look("failed", 2, attempts=[attempt(result=left)]), {}, {})["msg"]
+    assert "Broken." in conclude(JOB, look("failed", 2, attempts=[attempt(exit_code=2, result=left)]), {}, {})["msg"]
 
 
 def test_what_kubernetes_says_where_the_operation_said_nothing():
@@ -121,7 +121,7 @@ def test_what_kubernetes_says_where_the_operation_said_nothing():
 
 
 def test_too_little_memory_is_named():
-    ended = conclude(JOB, look("failed", 137, attempts=[attempt(exit_code=137, reason="OOMKilled")]), {}, error("whatever"))
+    ended = conclude(JOB, look("failed", 137, attempts=[attempt(exit_code=137, reason="OOMKilled")]), {}, {"a": error("whatever")})
     assert (ended["code"], "chroma_operations_resources" in ended["hint"]) == ("out_of_memory", True)
 
 
@@ -129,6 +129,51 @@ def test_each_part_has_its_result_and_the_last_attempt_of_a_part_counts():
     attempts = [attempt("a", 1, 7), attempt("b", 0), attempt("c", 1, result={"result": {"part": 1}})]
     ended = conclude(JOB, look("succeeded", 0, attempts=attempts), {"a": {"part": "half"}, "b": {"part": 0}}, {})
     assert (ended["results"], ended["result"]) == ([{"part": 0}, {"part": 1}], {"part": 0})
+
+
+def test_a_part_that_succeeded_in_the_end_is_not_why_another_failed():
+    attempts = [attempt("a", 0, 7), attempt("b", 1, 5), attempt("c", 0)]
+    errors = {"b": error("No such bucket.", "no_bucket"), "a": error("Away.", "unreachable")}
+    assert conclude(JOB, look("failed", 5, attempts=attempts), {}, errors)["code"] == "no_bucket"
+
+
+@pytest.mark.parametrize("changed", [[False, False], [False, True], [True, False]])
+def test_it_changed_something_where_any_part_did(changed):
+    attempts = [attempt("a", 0), attempt("b", 1)]
+    documents = {pod: {"changed": each} for pod, each in zip("ab", changed, strict=True)}
+    assert conclude(JOB, look("succeeded", 0, attempts=attempts), documents, {})["changed"] is any(changed)
+
+
+def test_one_that_only_reads_changed_nothing_and_one_that_said_nothing_says_not_so_either():
+    assert conclude(JOB, look("succeeded", 0, attempts=[attempt()]), {"a": {"rc": 0}}, {})["changed"] is False
+    assert "changed" not in conclude(JOB, look("failed", 137, attempts=[attempt(exit_code=137)]), {}, {})
+
+
+LOST = {"failed": True, "code": "cluster_timeout", "msg": "No answer."}
+NO_SSH = {"unreachable": True, "msg": "no ssh"}
+STARTED = {"changed": True, "job": "job"}
+REFUSED = {"failed": True, "code": "forbidden", "msg": "No right."}
+
+
+@pytest.mark.parametrize(
+    ("replies", "answer"),
+    [([STARTED], STARTED), ([LOST, STARTED], STARTED), ([NO_SSH, STARTED], STARTED), ([REFUSED], REFUSED), ([LOST, REFUSED], REFUSED)],
+)
+def test_a_creation_whose_answer_is_lost_is_asked_for_once_more(monkeypatch, replies, answer):
+    monkeypatch.setattr(_operation_follow.time, "sleep", lambda _seconds: None)
+    left = list(replies)
+    assert begin(lambda: left.pop(0), JOB) == answer
+    assert left == []
+
+
+@pytest.mark.parametrize("lost", [LOST, NO_SSH])
+def test_where_it_stays_open_whether_a_job_was_created_the_job_is_named(monkeypatch, lost):
+    monkeypatch.setattr(_operation_follow.time, "sleep", lambda _seconds: None)
+    asked = []
+    reply = begin(lambda: asked.append(1) or lost, JOB)
+    assert len(asked) == 2
+    assert "If job was started all the same, it goes on by itself." in reply["msg"]
+    assert "-e chroma_operation_follow=job" in reply["hint"]
 
 
 def test_a_generated_name_is_settled_once():

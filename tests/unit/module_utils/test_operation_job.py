@@ -133,6 +133,15 @@ def test_one_that_succeeded_at_its_second_attempt_succeeded(api):
     assert see(api)["exit_code"] == 0
 
 
+def test_a_part_that_succeeded_in_the_end_does_not_give_the_exit_code(api):
+    index = "batch.kubernetes.io/job-completion-index"
+    add_job(api, "Failed")
+    add_pod(api, "x-1", 1, {"terminated": {"exitCode": 5}}, "Failed", **{index: "1"})
+    add_pod(api, "x-0", 2, {"terminated": {"exitCode": 7}}, "Failed", **{index: "0"})
+    add_pod(api, "x-2", 3, {"terminated": {"exitCode": 0}}, "Succeeded", **{index: "0"})
+    assert see(api)["exit_code"] == 5
+
+
 def test_nobody_knows_the_exit_code_of_a_pod_that_is_gone(api):
     add_job(api, "Failed")
     assert (see(api)["exit_code"], see(api)["status"]) == (None, "failed")
