@@ -20,8 +20,10 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.database imp
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import Finding, finding
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.index import stamp
 
-# How often a suspicion is looked at again, and how long the files of its index must have stood still under the lock, seconds.
-ATTEMPTS = 6
+# How often it is tried to look at a suspicion again, how often that has to succeed, how long
+# the files of its index must have stood still under the lock, seconds.
+ATTEMPTS = 8
+LOOKS = 2
 SETTLED = 0.12
 PAUSE = 0.4
 
@@ -70,21 +72,28 @@ def attempt(check: Check, database: Database) -> tuple[list[Finding], list[str],
 
 
 def _confirmed(check: Check, database: Database, found: Sequence[Finding]) -> tuple[list[Finding], list[str], list[str]]:
-    """Look again under the lock, while the files stand still; keep what is seen both times."""
-    suspected = {each.key for each in found}
+    """Look again under the lock, while the files stand still, and once more after the server could go on; keep what is seen each time.
+
+    Once is not enough: the lock may stop the server between two commits that belong together.
+    """
+    kept: Sequence[Finding] = found
+    looks = 0
     for _each in range(ATTEMPTS):
         try:
             with database.hold():
                 before = _settled(check.folder, database)
-                again = check.again(database, found) if check.again else check.run(database)
+                again = check.again(database, kept) if check.again else check.run(database)
                 still = check.folder is None or stamp(check.folder) == before
         except OutOfTime:
             still = False
         if still:
-            return [each for each in again if each.key in suspected], [], []
+            suspected = {each.key for each in kept}
+            kept = [each for each in again if each.key in suspected]
+            looks += 1
+            if not kept or looks == LOOKS:
+                return list(kept), [], []
         time.sleep(PAUSE)
-    texts = [f"{each.kind.id} {each.collection} {each.message}" for each in found]
-    return [], [], texts
+    return [], [], [f"{each.kind.id} {each.collection} {each.message}" for each in kept]
 
 
 def _settled(folder: Path | None, database: Database) -> Any:

@@ -137,11 +137,15 @@ def test_what_is_still_there_under_the_lock_is_reported(file):
         return [finding("CHR017", "a")]
 
     assert outcome(Check("folders", run), file) == ([finding("CHR017", "a")], [], [])
-    assert held == [False, True]
+    assert held == [False, True, True]
 
 
 def test_what_is_gone_under_the_lock_is_forgotten(file):
-    answers = [[finding("CHR017", "a"), finding("CHR050", "b")], [finding("CHR050", "b"), finding("CHR051", "new")]]
+    answers = [
+        [finding("CHR017", "a"), finding("CHR050", "b"), finding("CHR019", "c")],
+        [finding("CHR050", "b"), finding("CHR019", "between two commits"), finding("CHR051", "new")],
+        [finding("CHR050", "b")],
+    ]
     assert outcome(Check("folders", lambda database: answers.pop(0)), file) == ([finding("CHR050", "b")], [], [])
 
 
