@@ -24,4 +24,5 @@ def test_its_job_exported_the_collection_that_was_asked_for(release: Release) ->
     events = [json.loads(line) for line in release.kubectl("logs", pod["metadata"]["name"]).splitlines()]
     assert (events[0]["job"], events[-1]["status"]) == ("tonight", "ok")
     (result,) = [event["result"] for event in events if event["event"] == "result"]
+    assert result["dataset"].endswith("/tonight")
     assert [(each["name"], each["records"]) for each in result["collections"]] == [("fruit", 2990)]
