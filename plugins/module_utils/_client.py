@@ -199,6 +199,7 @@ class ChromaClient:
         metadata: Mapping[str, Any] | None = None,
         configuration: Mapping[str, Any] | None = None,
         embedding_function: Mapping[str, Any] | None = None,
+        schema: Mapping[str, Any] | None = None,
     ) -> Collection:
         """Create a collection; unless one is given it has no embedding function, so that no client loads the default one.
 
@@ -207,6 +208,7 @@ class ChromaClient:
             metadata: text, integers, floats and booleans.
             configuration: index settings by the names of :data:`HNSW_KEYS`.
             embedding_function: what clients are told to use, as 1.x stores it; 0.x has no place for it.
+            schema: index settings and more, as 1.5 describes them, which takes it instead of the two before; older ones ignore it.
 
         Raises:
             ChromaError: ``conflict`` where it exists.
@@ -215,6 +217,8 @@ class ChromaClient:
         if self.legacy:
             # 0.5 and 0.6 store a configuration but build the index from these keys.
             body["metadata"] |= {HNSW_KEYS[key]: value for key, value in (configuration or {}).items()}
+        elif schema:
+            body["schema"] = dict(schema)
         else:
             body["configuration"] = {"hnsw": dict(configuration or {}), "embedding_function": embedding_function}
         body["metadata"] = body["metadata"] or None  # an empty one is refused

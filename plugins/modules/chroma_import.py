@@ -153,6 +153,13 @@ collections:
     others:
       description: Records of the collection on the server that the dataset does not have.
       type: int
+    differs:
+      description:
+        - Where the collection on the server is not as the dataset says, beside its records. Nothing of it is changed.
+        - Each has V(what), which is V(metadata.KEY), V(configuration.SETTING), V(embedding_function) or V(schema.KEY.TYPE.INDEX), and what
+          V(dataset) and V(server) say.
+      type: list
+      elements: dict
   sample:
     - id: 2701772f-0f7a-4995-88b9-7e0471e727d4
       name: books-2026-08
@@ -166,6 +173,7 @@ collections:
       verified: 1200
       rounded: 0
       others: 0
+      differs: []
 differing:
   description: The first records that do not read back as they are in the dataset, each with its V(id) and what V(differs).
   returned: with code V(not_verified)
@@ -225,6 +233,10 @@ def main() -> None:
     rounded = [each["name"] for each in result["collections"] if each["rounded"]]
     if rounded:
         module.warn(f"Chroma 1.x keeps neighbours of some floats in the metadata of {', '.join(rounded)}: see docs/import.md.")
+    for each in result["collections"]:
+        if each["differs"]:
+            named = ", ".join(sorted({different["what"] for different in each["differs"]})[:10])
+            module.warn(f"Collection {each['name']} on the server is not as the dataset says, and stays so: {named}.")
     module.exit_json(**result)
 
 

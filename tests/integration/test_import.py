@@ -368,6 +368,96 @@ def test_a_dataset_in_an_object_store(client, tmp_path, run_module):
         assert error.value.code == "no_dataset"
 
 
+@pytest.mark.parametrize("fault", [500, "hang"])
+@pytest.mark.parametrize("phase", ["reading", "writing"])
+def test_an_object_store_that_fails_ends_the_import_and_the_next_one_completes_it(client, tmp_path, fault, phase):
+    with object_store.running(tmp_path / "s3") as store, interference.proxy(store.endpoint) as proxy:
+        importing.write_dataset(tmp_path / "s3" / store.bucket / "one", {"books": 500})
+        proxy.decide = lambda method, path, number: (
+            fault if path.endswith("part-00001.parquet") and (phase == "reading" or client.get_collection("books")) else None
+        )
+        where = f"s3://{store.bucket}/one"
+        reached = lambda endpoint: open_store(where, StoreSettings(endpoint, "us-east-1", None, store.access_key, store.secret_key, 2))  # noqa: E731
+        with pytest.raises(ChromaError) as failed:
+            import_dataset(reached(proxy.url), client, ImportRequest(batch_size=100))
+        assert failed.value.code == ("timeout" if fault == "hang" else "unavailable")
+        assert ("collections" in failed.value.result) is (client.get_collection("books") is not None) is (phase == "writing")
+        held = importing.count(client, "books")
+        assert held < 500
+        result = import_dataset(reached(store.endpoint), client, ImportRequest())
+        assert views(result) == {"books": (phase == "reading", 500 - held, held, 500, 0)}
+
+
+SPECIAL = {"defaults": {"string": {"string_inverted_index": {"enabled": True, "config": {}}}},
+           "keys": {"text": {"string": {"string_inverted_index": {"enabled": False, "config": {}}}}}}  # fmt: skip
+
+
+@pytest.mark.parametrize(("version", "held"), [("1.5.9", True), ("1.0.20", False), ("0.6.3", False)])
+def test_an_index_that_is_off_stays_off_where_the_server_knows_schemas(version, held, tmp_path, run_module):
+    with servers.running("1.5.9") as server:
+        made = ChromaClient(Connection(server.url))
+        made.create_collection("special", {"a": 1}, schema=SPECIAL)
+        settings = {"space": "cosine", "ef_search": 37, "max_neighbors": 8}
+        made.create_collection("usual", {"a": 1}, settings)
+        wanted = made.require_collection("special").described["schema"]["keys"]["text"]
+        export(ServerSource(made), open_store(str(tmp_path / "set")), Wanted())
+    with servers.running(version) as server:
+        client = ChromaClient(Connection(server.url))
+        done = run_module("chroma_import", {"dataset": str(tmp_path / "set"), "url": server.url})
+        seen = client.require_collection("special")
+        assert ((seen.described.get("schema") or {}).get("keys", {}).get("text") == wanted) is held
+        differs = {each["name"]: [one["what"] for one in each["differs"]] for each in done["collections"]}
+        assert differs == {"special": [] if held else ["schema.text.string.string_inverted_index"], "usual": []}
+        assert ("string_inverted_index" in json.dumps(done.get("warnings", []))) is not held
+        usual = client.require_collection("usual").configuration
+        assert {key: usual[key] for key in settings} == settings
+
+
+def test_settings_come_across_beside_a_schema(client, tmp_path):
+    usual = {"space": "cosine", "ef_search": 37, "max_neighbors": 8, "sync_threshold": 500}
+    function = {"type": "known", "name": "openai", "config": {"model_name": "m"}}
+    importing.write_dataset(
+        tmp_path, {"special": 20}, space="cosine", configuration=usual, schema=_schema_of(client), embedding_function=function
+    )
+    [result] = import_dataset(open_store(str(tmp_path)), client, ImportRequest())["collections"]
+    assert (result["verified"], result["differs"]) == (20, [])
+    seen = client.require_collection("special")
+    assert ({key: seen.configuration[key] for key in usual}, seen.embedding_function) == (usual, "openai")
+    assert seen.described["schema"]["keys"]["text"] == SPECIAL["keys"]["text"]
+
+
+def _schema_of(client):
+    """Return a schema as a server of 1.5 describes it; the collection for it is removed again."""
+    found = client.create_collection("for-its-schema", schema=SPECIAL).described["schema"]
+    client.delete_collection("for-its-schema")
+    return found
+
+
+def test_an_existing_collection_keeps_its_metadata_and_the_result_says_so(dataset, client, run_module):
+    client.create_collection("small", {"made": "by another", "more": 1}, {"ef_search": 11})
+    done = run_module("chroma_import", arguments(dataset, client, collections=["small"]))
+    [seen] = done["collections"]
+    assert [(each["what"], each["dataset"], each["server"]) for each in seen["differs"]] == [
+        ("metadata.made", "by a test", "by another"),
+        ("metadata.more", None, 1),
+    ]
+    assert "metadata.made, metadata.more" in json.dumps(done["warnings"])
+
+
+@pytest.mark.parametrize("answers", ["reading", "making"])
+def test_a_server_that_is_away_before_the_first_record_is_waited_for(answers, client, tmp_path):
+    importing.write_dataset(tmp_path, {"tagged": 4}, lists=True)
+    left = [503] * 3
+    # Of the last requests before the first record: what the server takes, and the collection's creation.
+    wanted = (lambda method, path: path.endswith("/upsert")) if answers == "reading" else (
+        lambda method, path: method == "POST" and path.endswith("/collections"))  # fmt: skip
+    with interference.proxy(client.connection.url) as proxy:
+        proxy.decide = lambda method, path, number: left.pop() if left and wanted(method, path) else None
+        through = ChromaClient(Connection(proxy.url, database=client.connection.database, retries=0))
+        result = import_dataset(open_store(str(tmp_path)), through, ImportRequest(wait=30))
+    assert (left, views(result)) == ([], {"tagged": (True, 4, 0, 4, 0)})
+
+
 def write_vdf(where: Path, **described) -> np.ndarray:
     """Write what vector-io writes of an index in a foreign database; returns the vectors."""
     vectors = np.random.default_rng(3).standard_normal((30, 6))

@@ -13,9 +13,10 @@ from typing import Any
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import PAGE, ChromaClient, Collection
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.flight import Patience, spread
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.floats import rounded
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.indexes import schema_for
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.reading import Dataset
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.rows import Rows, requests, rows_per_request
-from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.targets import ImportRequest, Target, check_existing
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.targets import ImportRequest, Target, check_existing, deviations
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.verify import Difference, differences, stored, verify
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._progress import Progress
@@ -61,6 +62,7 @@ class Outcome:
             "verified": self.verified,
             "rounded": self.rounded,
             "others": max(0, self.after - self.target.records),
+            "differs": deviations(self.target, self.existing) if self.existing else [],
         }
 
 
@@ -85,7 +87,8 @@ def bring(dataset: Dataset, outcome: Outcome, request: ImportRequest, patience: 
         progress.advance(target.records)
         return replace(outcome, created=existing is None, written=target.records, after=target.records)
     collection, packed = existing, not client.legacy
-    most = min(client.max_batch_size, request.batch_size or client.max_batch_size)
+    limit = patience(lambda: client.max_batch_size)
+    most = min(limit, request.batch_size or limit)
     size = rows_per_request(target.source.collection.dimension or 1, packed, most)
 
     def write(batch: tuple[Rows, bytes]) -> tuple[int, int]:
@@ -147,17 +150,26 @@ def mended(rows: Rows, different: Sequence[Difference], found: Mapping[str, Mapp
     return wanted, outdated
 
 
-def create(outcome: Outcome) -> Outcome:
-    """Make the collection if there is none."""
+def create(outcome: Outcome, patience: Patience, schemas: bool = False) -> Outcome:
+    """Make the collection if there is none.
+
+    Args:
+        schemas: the server takes a schema. One that it refuses it does not get: :func:`targets.deviations` tells.
+    """
     target, client = outcome.target, outcome.client
     if outcome.existing is not None:
         return outcome
+    settings, function = target.configuration, target.embedding_function
+    schema = schema_for(target.schema, settings, function) if schemas and target.schema else None
     try:
-        made = client.create_collection(target.name, target.metadata, target.configuration, target.embedding_function)
+        made = patience(lambda: client.create_collection(target.name, target.metadata, settings, function, schema))
     except ChromaError as error:
+        if schema and error.code == "invalid_request":
+            return create(outcome, patience)
         if error.code != "conflict":
             raise
-        return look(target, client)  # another import made it meanwhile
+        # Another import made it meanwhile, or the server did and its answer was lost.
+        return patience(lambda: look(target, client))
     check_existing(target, made, None)
     return Outcome(target, client, made, 0, created=True)
 

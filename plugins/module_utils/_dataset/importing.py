@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import np
@@ -51,17 +52,20 @@ def import_dataset(store: Store, client: ChromaClient, request: ImportRequest, c
     if absent and not request.create_database:
         message = f"There is no database {absent[0].connection.database} in tenant {absent[0].connection.tenant}."
         raise ChromaError("not_found", message, "Check tenant and database, or set create_database.")
-    outcomes = [look(target, each, databases[each]) for target, each in _clients(databases, targets)]
-    _check_sources(dataset, client, outcomes)
+    # It has answered: from here on it may go away and come back.
     patience = Patience(request.wait)
+    outcomes = [patience(partial(look, target, each, databases[each])) for target, each in _clients(databases, targets)]
+    special = any(each.schema for each in targets) or any(_may_hold_lists(each.source) for each in targets)
+    modern = special and patience(lambda: takes_lists(client))
+    _check_sources(dataset, targets, not special or modern)
     if not check:
         for each in absent:
-            _create_database(each)
+            patience(partial(_create_database, each))
     try:
         with Progress("import", total=sum(each.records for each in targets), unit="records") as progress:
             for number, outcome in enumerate(outcomes):
                 if not check:
-                    outcomes[number] = outcome = create(outcome)
+                    outcomes[number] = outcome = create(outcome, patience, schemas=modern)
                 outcomes[number] = bring(dataset, outcome, request, patience, check, progress)
         if request.verify and not check:
             with Progress("verify", total=sum(each.records for each in targets), unit="records") as progress:
@@ -102,9 +106,8 @@ def _create_database(client: ChromaClient) -> None:
                     raise
 
 
-def _check_sources(dataset: Dataset, client: ChromaClient, outcomes: Sequence[Outcome]) -> None:
-    sources = [each.target.source for each in outcomes]
-    lists = not any(map(_may_hold_lists, sources)) or takes_lists(client)
+def _check_sources(dataset: Dataset, targets: Sequence[Target], lists: bool) -> None:
+    sources = [each.source for each in targets]
     with Progress("check", total=sum(each.collection.records for each in sources), unit="records") as progress:
         for source in sources:
             dataset.check(source, lists, progress.advance)
@@ -116,7 +119,7 @@ def _may_hold_lists(source: Source) -> bool:
 
 
 def takes_lists(client: ChromaClient) -> bool:
-    """Return whether a server takes lists in metadata: 1.5 does, 1.0 refuses them, and 0.x drops them silently.
+    """Return whether a server takes lists in metadata, and schemas: 1.5 does; 1.0 refuses lists, and 0.x drops them silently.
 
     No 1.x says which it is. A write to a collection that does not exist tells: the body is judged first (measured: 422 on 1.0.20, 404
     on 1.5.9).
@@ -128,7 +131,9 @@ def takes_lists(client: ChromaClient) -> bool:
     try:
         client.write(nowhere, "upsert", encode(probe, packed=True))
     except ChromaError as error:
-        return error.code != "invalid_request"
+        if error.code not in ("not_found", "invalid_request"):
+            raise
+        return error.code == "not_found"
     return True
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import DEFAULT_SPACE, HNSW_KEYS, Collection
 from ansible_collections.thinkube.chroma.plugins.module_utils._collections import check_name
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.floats import holds
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.indexes import STANDARD, indexes_of
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.manifest import DatasetCollection
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.reading import Source
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
@@ -64,6 +66,7 @@ class Target:
         metadata: of the collection to create.
         configuration: its index settings, by the names of ``_client.HNSW_KEYS``.
         embedding_function: what clients are told to use, as 1.x stores it; None for none.
+        schema: as 1.5 describes it, where it says more than all of that; None where it does not.
     """
 
     source: Source
@@ -73,6 +76,7 @@ class Target:
     metadata: Mapping[str, Any]
     configuration: Mapping[str, Any]
     embedding_function: Mapping[str, Any] | None
+    schema: Mapping[str, Any] | None = None
 
     @property
     def records(self) -> int:
@@ -144,6 +148,49 @@ def check_existing(target: Target, existing: Collection, dimension: int | None) 
         raise ChromaError("space_mismatch", message, hint)
 
 
+def deviations(target: Target, existing: Collection) -> list[dict[str, Any]]:
+    """Return where a collection on the server is not as the dataset says, beside its records.
+
+    Args:
+        existing: found or made; nothing of it is changed.
+
+    Returns:
+        For each difference ``what`` (``metadata.<key>``, ``configuration.<setting>``, ``embedding_function`` or
+        ``schema.<key>.<type>.<index>``), and what ``dataset`` and ``server`` say; None where one says nothing.
+    """
+    wanted, have, seen = _own(target.metadata), _own(existing.metadata), []
+    for key in sorted(wanted.keys() | have.keys()):
+        if key not in wanted or key not in have or not holds(have[key], wanted[key]):
+            seen.append((f"metadata.{key}", wanted.get(key), have.get(key)))
+    settings = target.source.collection.configuration or {}
+    for key in HNSW_KEYS:
+        if settings.get(key) is not None and existing.configuration.get(key, settings[key]) != settings[key]:
+            seen.append((f"configuration.{key}", settings[key], existing.configuration[key]))
+    described = (existing.described.get("configuration_json") or {}).get("embedding_function")
+    if _function(target.embedding_function) != _function(described):
+        seen.append(("embedding_function", _function(target.embedding_function), _function(described)))
+    here, there = indexes_of(target.schema), indexes_of(existing.described.get("schema"))
+    for where in sorted(here.keys() | there.keys()):
+        one, other = (each.get(where) or each.get(("", *where[1:])) for each in (here, there))
+        if one != other:
+            seen.append((".".join(("schema", where[0] or "*", *where[1:])), _index(one), _index(other)))
+    return [{"what": what, "dataset": one, "server": other} for what, one, other in seen]
+
+
+def _own(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the settings that 0.x keeps in the metadata of a collection."""
+    return {key: value for key, value in metadata.items() if not key.startswith("hnsw:")}
+
+
+def _function(said: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Leave out what is no function that a client can be told: null, or of an unknown kind."""
+    return {key: said.get(key) for key in ("name", "config")} if said and said.get("name") else None
+
+
+def _index(said: tuple[bool, Mapping[str, Any]] | None) -> dict[str, Any] | None:
+    return {"enabled": said[0], **said[1]} if said else None
+
+
 def settings_of(collection: DatasetCollection, version: str) -> dict[str, Any]:
     """Return the index settings that a server has to be told, by the names of ``_client.HNSW_KEYS``.
 
@@ -175,4 +222,5 @@ def _target(source: Source, request: ImportRequest, tenant: str, database: str, 
         metadata,
         settings_of(collection, version),
         function if not legacy and function and function.get("type") == "known" else None,
+        collection.schema if indexes_of(collection.schema) != STANDARD else None,
     )

@@ -7,12 +7,14 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import Collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.indexes import STANDARD, indexes_of, schema_for
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.manifest import DatasetCollection
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.reading import Source
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.rows import Columns
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.targets import (
     ImportRequest,
     check_existing,
+    deviations,
     plan_targets,
     settings_of,
     share,
@@ -154,3 +156,59 @@ def test_an_existing_collection_has_to_fit():
     with pytest.raises(ChromaError) as failed:
         check_existing(target, Collection("x", "books", {}, 3, {"space": "ip"}, "", "t", "d"), 3)
     assert failed.value.code == "space_mismatch"
+
+
+def schema(**keys):
+    """Return a schema as 1.5.9 describes it, with entries for more keys."""
+    made = {"defaults": {}, "keys": {}}
+    for (key, kind, index), (enabled, config) in STANDARD.items():
+        types = made["keys"].setdefault(key, {}) if key else made["defaults"]
+        said = {"enabled": enabled, "config": dict(config)}
+        if index == "vector_index":
+            said["config"] |= {"space": "l2", "hnsw": {"ef_search": 100, "num_threads": 8}, "embedding_function": OPENAI}
+        types.setdefault(kind, {})[index] = said
+    made["keys"] |= {key: {"string": {"string_inverted_index": {"enabled": on, "config": {}}}} for key, on in keys.items()}
+    return made
+
+
+def test_a_schema_that_says_what_all_collections_have_is_not_special():
+    assert indexes_of(schema()) == indexes_of(schema(title=True)) == indexes_of(None) == STANDARD
+    [target] = plan(source(schema=schema(title=True)))
+    assert target.schema is None
+
+
+def test_an_index_that_is_off_is_special():
+    [target] = plan(source(schema=schema(secret=False)))
+    assert target.schema == schema(secret=False)
+
+
+@pytest.mark.parametrize("broken", [[1], "text", {"defaults": 1, "keys": {"a": {"string": [1]}}}, {"keys": {"#embedding": None}}])
+def test_a_schema_of_a_manifest_may_be_anything(broken):
+    [target] = plan(source(schema=broken))
+    if target.schema:
+        schema_for(target.schema, {"space": "l2"}, None)
+
+
+def test_the_schema_that_is_sent_holds_settings_and_function():
+    sent = schema_for(schema(secret=False), {"space": "ip", "ef_search": 37}, None)
+    for types in (sent["defaults"], sent["keys"]["#embedding"]):
+        settings = types["float_list"]["vector_index"]["config"]
+        assert (settings["space"], settings["hnsw"], settings.get("embedding_function")) == ("ip", {"ef_search": 37}, None)
+    assert indexes_of(sent) == indexes_of(schema(secret=False))
+
+
+def test_what_an_existing_collection_has_otherwise_is_said():
+    usual = {"metadata": {"a": 1, "b": True, "hnsw:space": "l2"}, "configuration": {"space": "l2", "ef_search": 50}}
+    [target] = plan(source(**usual, embedding_function=OPENAI, schema=schema(secret=False)))
+    described = {"configuration_json": {"embedding_function": OPENAI}, "schema": schema(secret=False)}
+    same = Collection("x", "books", {"a": 1, "b": True}, 3, {"space": "l2", "ef_search": 50}, "openai", "t", "d", described)
+    assert deviations(target, same) == []
+    other = Collection("x", "books", {"a": 1.0, "c": 2}, 3, {"space": "l2", "ef_search": 10}, "", "t", "d", {})
+    assert deviations(target, other) == [
+        {"what": "metadata.a", "dataset": 1, "server": 1.0},
+        {"what": "metadata.b", "dataset": True, "server": None},
+        {"what": "metadata.c", "dataset": None, "server": 2},
+        {"what": "configuration.ef_search", "dataset": 50, "server": 10},
+        {"what": "embedding_function", "dataset": {"name": "openai", "config": {"model_name": "m"}}, "server": None},
+        {"what": "schema.secret.string.string_inverted_index", "dataset": {"enabled": False}, "server": {"enabled": True}},
+    ]
