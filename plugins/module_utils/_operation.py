@@ -36,6 +36,7 @@ _RETRYABLE = frozenset(
         "cluster_unreachable",
         "collection_changed",
         "directory_changed",
+        "rate_limited",
         "server_error",
         "timeout",
         "unavailable",
@@ -44,6 +45,8 @@ _RETRYABLE = frozenset(
 )
 _BAD_INPUT = frozenset(
     {
+        "conflict",
+        "damaged",
         "damaged_dataset",
         "dimension_mismatch",
         "exists",

@@ -122,9 +122,14 @@ class DataDirectory:
             ChromaError: ``directory_changed``, also at the end.
         """
         records = self._records(collection)
-        for batch in records.batches(bytes_per_batch, start):
+        try:
+            for batch in records.batches(bytes_per_batch, start):
+                self.check_unchanged()
+                yield batch
+        except Damaged:
+            # Halves of two states fit together as little as what is damaged.
             self.check_unchanged()
-            yield batch
+            raise
         self.check_unchanged()
 
     @cached_property

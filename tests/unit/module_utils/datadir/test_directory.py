@@ -275,6 +275,17 @@ def test_what_is_written_meanwhile_is_noticed(directory):
     assert told.value.code == "directory_changed"
 
 
+def test_what_is_damaged_because_somebody_writes_is_a_change(directory):
+    with open_directory(directory) as opened:
+        batches = opened.batches(opened.collections()[0], bytes_per_batch=1000)
+        next(batches)
+        with database(directory) as connection:
+            connection.execute("DELETE FROM embeddings")
+        with pytest.raises(ChromaError) as told:
+            list(batches)
+    assert told.value.code == "directory_changed"
+
+
 def test_the_log_goes_before_the_index(directory):
     log(directory, 1000, 2, "record-0-00000000", [9, 9, 9, 9], {})
     log(directory, 1001, 1, "record-0-00000001", [8, 8, 8, 8], None)
