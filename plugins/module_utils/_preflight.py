@@ -30,6 +30,7 @@ PLATFORM_VARIABLES = {
 PREFIX = "chroma_"
 EXPOSURES = ("ingress", "gateway")
 SCOPES = ("read", "write")
+SEVERITIES = ("severe", "minor", "never")
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 # The longest that the gateway's map of tokens takes.
 LONGEST_TOKEN = 1024
@@ -373,6 +374,7 @@ RULES: dict[str, Callable[[str, Any], list[Problem]]] = {
     "chroma_ingress": _NAME_RULE,
     "chroma_route": _NAME_RULE,
     "chroma_discovery_config": _NAME_RULE,
+    "chroma_validate_fail_on": _one_of(SEVERITIES),
     "chroma_operations_scratch": _quantity,
     "chroma_operations_deadline": _number,
     "chroma_operations_keep": _number,

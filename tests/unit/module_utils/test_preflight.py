@@ -101,6 +101,7 @@ def test_every_other_printable_character_is_accepted():
     [
         ({"domain_name": "example .com"}, "domain_name", "'example .com'"),
         ({"domain_name": "https://example.com"}, "domain_name", "without scheme"),
+        ({"chroma_validate_fail_on": "major"}, "chroma_validate_fail_on", "one of severe, minor, never"),
         ({"chroma_hostname": "Chroma.example.com"}, "chroma_hostname", "lower case"),
         ({"chroma_hostname": "chroma.example.com\n"}, "chroma_hostname", "host name"),
         ({"chroma_hostname": "-chroma.example.com"}, "chroma_hostname", "host name"),
@@ -196,6 +197,7 @@ def test_a_bad_value_is_named_with_what_it_must_be(changes, name, word):
     [
         {"chroma_replicas": "1"},
         {"chroma_exposure": "gateway"},
+        {"chroma_validate_fail_on": "never"},
         {"chroma_capacity": "1.5Ti"},
         {"chroma_capacity": 10737418240},
         {"chroma_allow_latest": True, "chroma_image": "chroma:latest"},

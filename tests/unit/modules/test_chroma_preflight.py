@@ -23,6 +23,7 @@ SETTINGS = {
     "chroma_gateway_image": IMAGE,
     "chroma_operations_image": IMAGE,
     "chroma_operations_resources": {},
+    "chroma_validate_fail_on": "severe",
     "chroma_operations_scratch": "2Gi",
     "chroma_operations_deadline": 86400,
     "chroma_operations_keep": 86400,
