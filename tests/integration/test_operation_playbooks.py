@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.thinkube.chroma.bench import synthetic
 from ansible_collections.thinkube.chroma.tests.unit.kube_api import KubeApi, serve
 
 ROOT = Path(__file__).parents[2]
@@ -138,6 +139,88 @@ def test_the_token_of_this_server_is_not_shown_to_another_and_its_lock_not_taken
     assert "CHROMA_AUTH_TOKEN" not in environment
     assert "chroma_operation_lock" not in json.loads(environment["CHROMA_OPERATION_VARIABLES"])
     assert job["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize(
+    ("url", "own"),
+    [
+        ("https://chroma.example.com", True),
+        ("http://chromadb-svc:8000", True),
+        ("http://chromadb-svc.chroma.svc.cluster.local", True),
+        ("http://chroma-0.chromadb-headless.chroma", True),
+        ("http://chromadb-svc.staging.svc", False),
+        ("https://chroma.example.com.example.org", False),
+    ],
+)
+def test_the_lock_is_taken_by_whatever_name_this_chroma_is_called(api, tmp_path, url, own):
+    run(api, tmp_path, "81_import", "--check", "-e", "chroma_dataset=s3://bucket/x", "-e", f"chroma_url={url}")
+    assert job_of(api)["spec"]["template"]["spec"]["automountServiceAccountToken"] is own
+
+
+def test_of_several_parts_each_has_its_own_attempts(api, tmp_path):
+    run(api, tmp_path, "81_import", "--check", "-e", "chroma_dataset=s3://bucket/x", "-e", "chroma_parts=2", "-e", "chroma_wait=0")
+    spec = job_of(api)["spec"]
+    assert (spec["backoffLimitPerIndex"], spec["podFailurePolicy"]["rules"][0]["action"]) == (3, "FailIndex")
+    # 0 is a value, and not none.
+    assert json.loads(environment_of(job_of(api))["CHROMA_OPERATION_VARIABLES"])["chroma_wait"] == 0
+
+
+@pytest.mark.parametrize(
+    ("playbook", "variable", "value"),
+    [
+        ("80_export", "chroma_destination", "s3://KEY:sesame-open@bucket/x"),
+        ("80_export", "chroma_destination", "s3://KEY:sesame/open@bucket/x"),
+        ("80_export", "chroma_s3_endpoint", "https://key:sesame-open@s3.example.com"),
+        ("81_import", "chroma_url", "https://sesame-open@other.example.com"),
+    ],
+)
+def test_a_secret_in_an_address_reaches_no_job_and_no_line(api, tmp_path, playbook, variable, value):
+    place = "chroma_destination" if playbook == "80_export" else "chroma_dataset"
+    done = run(api, tmp_path, playbook, "-e", f"{place}=s3://bucket/x", "-e", f"{variable}={value}")
+    assert (done.returncode, api.requests) == (2, [])
+    assert f"{variable}: an address with" in " ".join(done.stdout.split())
+    assert "sesame" not in done.stdout
+
+
+@pytest.mark.parametrize("value", ["http://chromadb-svc.chroma.svc:8000/", "http://[fd00::1]:8000", "https://other.example.com/a:b@c"])
+def test_an_address_without_one_is_taken(api, tmp_path, value):
+    done = run(api, tmp_path, "81_import", "--check", "-e", "chroma_dataset=s3://bucket/team@x", "-e", f"chroma_url={value}")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(("rc", "fails_on"), [(0, ()), (3, ("minor",)), (4, ("minor", "severe"))])
+@pytest.mark.parametrize("fail_on", ["severe", "minor", "never"])
+def test_findings_fail_the_validation_from_the_severity_that_was_chosen_on(api, tmp_path, rc, fails_on, fail_on):
+    add_pod(api, "chroma-validate-x", {"event": "result", "result": {"rc": rc}}, exit_code=rc)
+    end(api, "chroma-validate-x", "Failed" if rc else "Complete")
+    chosen = ["-e", f"chroma_validate_fail_on={fail_on}"]
+    done = run(api, tmp_path, "40_validate", "-e", "chroma_operation_follow=chroma-validate-x", *chosen)
+    assert (done.returncode == 2) is (fail_on in fails_on), done.stdout
+    assert ("The data are healthy" in done.stdout) is (rc == 0)
+    assert ("docs/findings.md" in done.stdout) is (rc > 0)
+
+
+@pytest.mark.parametrize(
+    ("destination", "overwrite", "code"), [("x", "false", 2), ("x", "true", 0), ("{job}", "false", 0), ("at/{job}/x", "false", 0)]
+)
+def test_a_schedule_whose_second_run_could_not_work_is_refused(api, tmp_path, destination, overwrite, code):
+    where = ["-e", f"chroma_destination=s3://bucket/{destination}", "-e", f"chroma_overwrite={overwrite}"]
+    done = run(api, tmp_path, "80_export", *where, "-e", '{"chroma_operation_schedule": "0 3 * * *"}')
+    assert done.returncode == code, done.stdout
+    assert ("Write {job} into chroma_destination" in " ".join(done.stdout.split())) is bool(code)
+    assert bool(api.writes()) is not bool(code)
+
+
+@pytest.mark.parametrize("job", ["", "chroma-export-29389140"])
+def test_an_export_is_named_after_its_job(tmp_path, job):
+    synthetic.create(tmp_path / "data", 10, 4)
+    words = ["ansible-playbook", "thinkube.chroma.data.export", "-e", f"chroma_data_path={tmp_path}/data"]
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks/collections"), "CHROMA_OPERATION_JOB": job}
+    done = subprocess.run(
+        [*words, "-e", f"chroma_destination={tmp_path}/night/{{job}}"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == (0 if job else 2), done.stdout
+    assert (tmp_path / f"night/{job}/manifest.json").exists() is bool(job)
 
 
 def test_an_operation_that_ends_well(api, tmp_path):
