@@ -159,6 +159,7 @@ def test_a_round_trip_is_exact(filled, targets, target, way):
         (name, len(filled.content.get(name, "")), len(filled.content.get(name, "")), 0)
         for name in (each["name"] for each in result["collections"])
     ]
+    assert [each["differs"] for each in result["collections"]] == [[]] * len(names)
     assert {each.name for each in client.list_collections()} == set(names)
     for name in names:
         seen = client.require_collection(name)
