@@ -192,7 +192,9 @@ def test_a_writing_server_causes_no_findings_and_hides_none(version, tmp_path):
         writer.start()
         try:
             reports = [validate(server.data, live=True) for _each in range(12)]
-            by_itself = [validate(server.data), validate(server.data, live=False)]
+            # It finds out by itself that the server has the database open, or else that files changed.
+            assert validate(server.data).live
+            reports.append(validate(server.data, live=False))
             orphan = server.data / str(uuid.uuid4())
             orphan.mkdir()
             (orphan / "header.bin").touch()
@@ -205,8 +207,7 @@ def test_a_writing_server_causes_no_findings_and_hides_none(version, tmp_path):
             done.set()
             writer.join()
     assert failures == []
-    for report in [*reports, *by_itself]:
-        assert report.live
+    for report in reports:
         assert [each.as_result() for each in report.findings] == []
         assert report.summary["longest_lock"] > 0
     assert said(damaged) == {("CHR017", ""), ("CHR081", "")}

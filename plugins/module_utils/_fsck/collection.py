@@ -19,7 +19,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import np
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.labels import LabelMap, read_labels
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import LABELS_FILE, Damaged
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.catalogue import METADATA, Entry, Part
-from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.database import Database
+from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.database import SUSPECTS, Database
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import SHOWN, Finding, finding, some
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.index import Files, check_files, stamp
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.log import changes, check_lag, membership, usable
@@ -126,10 +126,10 @@ class CollectionCheck:
             return
         if len(lost := np.setdiff1d(ids.hashes, indexed.hashes, assume_unique=True)):
             message = f"{len(lost)} of {len(ids.hashes)} records are neither in the index nor in the log: {some(ids.named(lost))}."
-            yield finding("CHR070", message)
+            yield finding("CHR070", message, rows=lost[:SUSPECTS].tolist())
         if len(extra := np.setdiff1d(indexed.hashes, ids.hashes, assume_unique=True)):
             message = f"{len(extra)} of {len(indexed.hashes)} vectors belong to ids that have no record: {some(indexed.named(extra))}."
-            yield finding("CHR071", message)
+            yield finding("CHR071", message, rows=extra[:SUSPECTS].tolist())
 
     def _without_folder(self, ids: _Ids, behind: Mapping[str, bool], started: bool) -> Iterator[Finding]:
         """Decide what a missing folder means: nothing, a delay, or a loss."""
@@ -138,7 +138,7 @@ class CollectionCheck:
             message = (
                 f"Folder {self.part.id} does not exist; of {len(ids.hashes)} records the log lacks {len(lost)}: {some(ids.named(lost))}."
             )
-            yield finding("CHR018", message)
+            yield finding("CHR018", message, rows=lost[:SUSPECTS].tolist())
         elif started:
             yield finding("CHR018", f"Folder {self.part.id} does not exist, but the index was saved before.")
         elif len(ids.hashes):

@@ -48,7 +48,7 @@ class Finding:
         collection: ``tenant/database/name``; empty where no collection is concerned.
         segment: id of the segment; empty where none is concerned.
         subject: tells findings of one kind in one place apart, for example the table.
-        rows: SQLite rowids concerned, at most :data:`_database.SUSPECTS`, to look at them again.
+        rows: what is concerned, as numbers: SQLite's rowids, or hashes of ids; some of it, to see whether it is the same later.
     """
 
     kind: Kind

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +87,26 @@ def _confirmed(check: Check, database: Database, found: Sequence[Finding]) -> tu
         except OutOfTime:
             still = False
         if still:
-            suspected = {each.key for each in kept}
-            kept = [each for each in again if each.key in suspected]
+            kept = _seen_twice(kept, again)
             looks += 1
             if not kept or looks == LOOKS:
                 return list(kept), [], []
         time.sleep(PAUSE)
     return [], [], [f"{each.kind.id} {each.collection} {each.message}" for each in kept]
+
+
+def _seen_twice(before: Sequence[Finding], again: Sequence[Finding]) -> list[Finding]:
+    """Return the findings that are the same both times, with the rows that are: 0.x saves an index before it commits the records to SQLite,
+    so that each look may find other ids that are only there for a moment."""
+    earlier = {each.key: set(each.rows) for each in before}
+    kept = []
+    for each in again:
+        rows = tuple(row for row in each.rows if row in earlier.get(each.key, ()))
+        if each.key in earlier and len(rows) == len(each.rows):
+            kept.append(each)
+        elif rows:
+            kept.append(replace(each, rows=rows, message=f"{each.message} At least {len(rows)} of them stay."))
+    return kept
 
 
 def _settled(folder: Path | None, database: Database) -> Any:

@@ -149,6 +149,14 @@ def test_what_is_gone_under_the_lock_is_forgotten(file):
     assert outcome(Check("folders", lambda database: answers.pop(0)), file) == ([finding("CHR050", "b")], [], [])
 
 
+def test_only_what_is_the_same_each_time_is_reported(file):
+    moving = [[finding("CHR071", "3 ids", rows=rows)] for rows in ((1, 2, 3), (2, 3, 4), (5, 6, 7))]
+    assert outcome(Check("ids", lambda database: moving.pop(0)), file) == ([], [], [])
+    one_stays = [[finding("CHR071", "3 ids.", rows=rows)] for rows in ((1, 2, 3), (2, 3, 4), (3, 6, 7))]
+    [found], _skipped, _unconfirmed = outcome(Check("ids", lambda database: one_stays.pop(0)), file)
+    assert (found.rows, found.message) == ((3,), "3 ids. At least 1 of them stay.")
+
+
 def test_what_cannot_be_looked_at_again_in_time_is_not_confirmed(file, short):
     def run(database):
         while database.held_since is not None:
