@@ -21,7 +21,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.faults im
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.manifest import MANIFEST, Manifest, Part, parse_manifest
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 
-_UNFINISHED = ".unfinished"
+UNFINISHED = ".unfinished"
 # Blocks that wait for their hash; pyarrow's are about a megabyte.
 _UNHASHED = 8
 
@@ -63,7 +63,11 @@ class Store:
         self.local = local
 
     def full(self, path: str) -> str:
-        """Return a path as ``self.filesystem`` takes it."""
+        """Return a path as ``self.filesystem`` takes it; ``invalid_value`` where it leads out of this place."""
+        if path.startswith("/") or ".." in path.split("/"):
+            raise ChromaError(
+                "invalid_value", f"The path {path!r} leads out of {self.location}.", "Look at what names it: it may be damaged."
+            )
         return f"{self.root}/{path}" if path else self.root
 
     def files(self, below: str = "") -> dict[str, int]:
@@ -93,15 +97,21 @@ class Store:
             return self.filesystem.open_input_file(self.full(path))
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a small file, whole or not at all."""
-        with self.create(path) as output:
-            output.write(content)
+        """Write a small file, whole or not at all; what lay there stays where it fails."""
+        if self.local:
+            with self.create(path) as output:
+                output.write(content)
+            return
+        with self._faults("write", path):
+            stream = self.filesystem.open_output_stream(self.full(path))
+            stream.write(content)
+            stream.close()
 
     @contextlib.contextmanager
     def create(self, path: str) -> Iterator[Output]:
         """Write a file that appears under its name, on disk, when the block ends well, and leaves nothing otherwise."""
         # An object appears when its upload is completed, so S3 needs no other name.
-        name = self.full(path + _UNFINISHED) if self.local else self.full(path)
+        name = self.full(path + UNFINISHED) if self.local else self.full(path)
         with self._faults("write", path):
             if self.local:
                 self.filesystem.create_dir(os.path.dirname(name), recursive=True)
@@ -135,10 +145,12 @@ class Store:
 
     def _abandon(self, output: Output, name: str) -> None:
         # pyarrow can't abort an upload, it only completes it: the short object has to be removed. What fails here is only a
-        # consequence of the first failure, which the user has to know of; and what can't be completed is not there.
+        # consequence of the first failure, which the user has to know of; and what can't be completed is not there: under its
+        # name lies what lay there before, or what a store completed without saying so.
         with contextlib.suppress(OSError, pa.ArrowException):
-            output.close()
-            self.filesystem.delete_file(name)
+            if not output.closed:
+                output.close()
+                self.filesystem.delete_file(name)
         if self.local:
             with contextlib.suppress(OSError):
                 os.unlink(name)

@@ -65,6 +65,18 @@ def test_what_fails_leaves_neither_a_file_nor_the_old_one_changed(tmp_path):
     assert store.read("f") == b"old"
 
 
+@pytest.mark.parametrize("path", ["../out", "a/../../out", "/etc/out", "a/.."])
+def test_a_path_that_leads_elsewhere_is_refused(path, tmp_path):
+    store = open_store(str(tmp_path / "set"))
+    for use in (lambda: store.write(path, b"x"), lambda: store.read(path), lambda: store.remove(path), lambda: store.at(path)):
+        with pytest.raises(ChromaError) as caught:
+            use()
+        assert caught.value.code == "invalid_value"
+    assert names(tmp_path) == []
+    store.write("a/..b", b"x")
+    assert names(tmp_path) == ["set/a/..b"]
+
+
 def test_a_file_in_place_of_a_directory_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ChromaError) as caught:
