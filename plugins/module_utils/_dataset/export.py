@@ -26,7 +26,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.manifest 
 )
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.schema import columns_of
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.sources import Source, SourceCollection
-from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.store import Store
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.store import Store, check_sizes
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.vdf import VDF_META
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.vdf_meta import encode_vdf
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.writer import PART_BYTES, PART_RECORDS, PartWriter, overlapped
@@ -59,13 +59,13 @@ class ExportPlan:
     Args:
         changed: whether there is anything to do.
         collections: to export.
-        replaces: whether a dataset is replaced.
+        replaces: the dataset that is replaced; None where there is none.
         dataset: the one that is there already and holds just this; None where there is none.
     """
 
     changed: bool
     collections: tuple[SourceCollection, ...]
-    replaces: bool = False
+    replaces: Manifest | None = None
     dataset: Manifest | None = None
 
 
@@ -88,14 +88,14 @@ def export(source: Source, store: Store, wanted: Wanted, check: bool = False) ->
     _check_places(source, store)
     destination = Destination(store)
     collections = source.select(wanted.collections)
-    plan = plan_export(source, destination.existing(), collections, wanted, store.location)
+    plan = _planned(source, destination, collections, wanted)
     resumed, manifest = 0, plan.dataset
     if not check:
         with destination.held():
             # Another export may have finished since.
-            plan = plan_export(source, destination.existing(), collections, wanted, store.location)
+            plan = _planned(source, destination, collections, wanted)
             if plan.dataset:
-                destination.tidy(plan.dataset)
+                destination.tidy(plan.dataset, _key(source, collections))
             else:
                 manifest, resumed = apply_export(source, destination, plan, wanted)
     sizes = {each.id: each.bytes for each in manifest.collections} if manifest else {}
@@ -125,9 +125,30 @@ def plan_export(
         if set(exported) == {each.id for each in collections} and whole:
             return ExportPlan(False, collections, dataset=existing)
     if wanted.overwrite:
-        return ExportPlan(True, collections, replaces=True)
+        return ExportPlan(True, collections, replaces=existing)
     message = f"There is a dataset of {existing.created} at {location} already, of another source or state."
     raise ChromaError("exists", message, "Choose another destination, or set overwrite.")
+
+
+def _planned(source: Source, destination: Destination, collections: tuple[SourceCollection, ...], wanted: Wanted) -> ExportPlan:
+    """Return the plan; a dataset that is there already counts only while all its parts are there."""
+    plan = plan_export(source, destination.existing(), collections, wanted, destination.final.location)
+    if plan.dataset:
+        try:
+            check_sizes(destination.final, plan.dataset)
+        except ChromaError as error:
+            if error.code != "manifest_mismatch":
+                raise
+            if not wanted.overwrite:
+                hint = "Set overwrite, which exports it again, or choose another destination."
+                raise ChromaError(error.code, error.message, hint) from error
+            return ExportPlan(True, collections, replaces=plan.dataset)
+    return plan
+
+
+def _key(source: Source, collections: Sequence[SourceCollection]) -> str:
+    """Return the key of an export: equal where the same collections of the same state are exported."""
+    return state_key([state_key(source.fingerprint(collections)), [each.id for each in collections]])
 
 
 def apply_export(source: Source, destination: Destination, plan: ExportPlan, wanted: Wanted) -> tuple[Manifest, int]:
@@ -137,7 +158,7 @@ def apply_export(source: Source, destination: Destination, plan: ExportPlan, wan
         The manifest, and how many parts an interrupted export had finished.
     """
     fingerprint = state_key(source.fingerprint(plan.collections))
-    work = _Work(destination, _begin(destination, plan, state_key([fingerprint, [each.id for each in plan.collections]])))
+    work = _Work(destination, destination.begin(_key(source, plan.collections), plan.replaces, source.lasts))
     resumed = sum(map(len, work.state.parts.values()))
     records = sum(each.records for each in plan.collections)
     with Progress("export", total=records, done=work.records()) as progress:
@@ -151,7 +172,7 @@ def apply_export(source: Source, destination: Destination, plan: ExportPlan, wan
         collections=exported,
     )
     # The manifest is the last one: it is what makes a dataset.
-    destination.commit(manifest, {VDF_META: encode_vdf(manifest), MANIFEST: encode_manifest(manifest)})
+    destination.commit(manifest, {VDF_META: encode_vdf(manifest), MANIFEST: encode_manifest(manifest)}, work.state)
     return manifest, resumed
 
 
@@ -170,31 +191,14 @@ class _Work:
         self.destination.save(self.state)
 
 
-def _begin(destination: Destination, plan: ExportPlan, key: str) -> State:
-    """Return the state to go on with: that of an interrupted export of the same, or a new one."""
-    state = destination.state()
-    if state and state.key == key:
-        sizes = destination.work.files("collections")
-        if all(sizes.get(part.path) == part.bytes for parts in state.parts.values() for part in parts):
-            return state
-    if destination.final.local or not plan.replaces:
-        destination.clear(set())
-    # In an object store the parts of the dataset that is replaced stay readable under their names until the new one is complete.
-    moment = datetime.datetime.now(datetime.UTC)
-    suffix = f"-{moment:%Y%m%d%H%M%S}" if plan.replaces and not destination.final.local else ""
-    state = State(key, suffix)
-    destination.save(state)
-    return state
-
-
 def _export_collection(source: Source, work: _Work, collection: SourceCollection, wanted: Wanted, progress: Progress) -> DatasetCollection:
-    schema, suffix = source.schema(collection), work.state.suffix
+    schema = source.schema(collection)
     finished = work.state.parts.get(collection.id, ())
     start = sum(part.records for part in finished)
     missing = sum(part.missing_vectors for part in finished)
 
     def name(number: int) -> str:
-        return f"collections/{collection.id}/part-{number:05}{suffix}.parquet"
+        return work.state.path(collection.id, number)
 
     def note(part: Part) -> None:
         work.note(collection.id, part)

@@ -35,6 +35,9 @@ PAGE_BYTES = 4 * 1024 * 1024
 BATCH_BYTES = 16 * 1024 * 1024
 # Seconds that a restart of the server may take.
 PATIENCE = 60.0
+# Seconds from its beginning for which an interrupted export is gone on with: no fingerprint shows that a vector, document or value was
+# replaced by another one since.
+LASTS = 3600.0
 
 _AWAY = ("unreachable", "unavailable")
 _TOO_MUCH = ("timeout", "server_error", "too_large")
@@ -68,6 +71,7 @@ class ServerSource:
     kind = "server"
     consistent = False
     path: Path | None = None
+    lasts = LASTS
 
     def __init__(self, client: ChromaClient, sleep: Callable[[float], None] = time.sleep) -> None:
         self._client = client

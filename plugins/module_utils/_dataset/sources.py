@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,12 +49,14 @@ class Source(Protocol):
         version: what the server calls itself; None of a directory.
         consistent: whether all records that it yields are of one moment.
         path: of the directory; None of a server.
+        lasts: seconds for which the finished parts of an interrupted export are gone on with, where the fingerprint is the same.
     """
 
     kind: str
     version: str | None
     consistent: bool
     path: Path | None
+    lasts: float
 
     def select(self, names: Sequence[str] | None) -> tuple[SourceCollection, ...]:
         """Return the collections of these names, or all; ``not_found`` where one is absent."""
@@ -81,6 +84,8 @@ class DirectorySource:
     kind = "directory"
     version = None
     consistent = True
+    # The fingerprint covers every byte.
+    lasts = math.inf
 
     def __init__(self, directory: DataDirectory) -> None:
         self._directory = directory

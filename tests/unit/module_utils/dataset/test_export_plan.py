@@ -4,11 +4,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
+import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
@@ -17,13 +24,14 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.destinati
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.export import Wanted, export, plan_export
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.manifest import GENERATOR, Manifest, Origin
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.schema import table_schema
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.serving import ServerSource
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.sources import (
     SourceCollection,
     choose,
     stored_function,
     stored_settings,
 )
-from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.store import open_store, read_manifest
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.store import Store, check_part, open_store, read_manifest
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 
 SIZE = 10
@@ -42,6 +50,7 @@ class Numbers:
     version = None
     consistent = True
     path = None
+    lasts = float("inf")
 
     def __init__(self, counts, fails_after=None, lost=(), fingerprint="f", changed=False):
         self.counts, self.fails_after, self.lost, self.print, self.changed = counts, fails_after, lost, fingerprint, changed
@@ -78,6 +87,47 @@ class Numbers:
     def confirm(self, collections):
         if self.changed:
             raise ChromaError("directory_changed", "changed", "Stop it.")
+
+
+class Bucket:
+    """An object store in a folder, as :class:`Store` takes pyarrow's: an object appears when it is closed.
+
+    Attributes:
+        refused: end of the keys whose upload is refused.
+    """
+
+    refused = None
+
+    def __init__(self):
+        self._files = pafs.LocalFileSystem()
+
+    def __getattr__(self, name):
+        return getattr(self._files, name)
+
+    def open_output_stream(self, key):
+        upload = io.BytesIO()
+
+        def close():
+            if self.refused and key.endswith(self.refused):
+                raise OSError("AWS Error INTERNAL_FAILURE during PutObject operation: ")
+            Path(key).parent.mkdir(parents=True, exist_ok=True)
+            Path(key).write_bytes(upload.getvalue())
+
+        return SimpleNamespace(write=upload.write, close=close)
+
+
+def bucket_at(folder, refused=None):
+    store = Store(Bucket(), str(folder), "s3://bucket/prefix", local=False)
+    store.filesystem.refused = refused
+    return store
+
+
+def check_whole(folder, count):
+    """Fail unless a dataset of collection a is whole, and nothing else is beside it."""
+    described = read_manifest(open_store(str(folder)))
+    assert ids_of(folder, "a") == [f"a-{number}" for number in range(count)]
+    parts = {part.path for each in described.collections for part in each.parts}
+    assert {str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file()} == {*parts, "manifest.json", "VDF_META.json"}
 
 
 WANTED = Wanted(part_records=2 * SIZE)
@@ -188,6 +238,165 @@ def test_lost_vectors_of_finished_parts_are_not_forgotten(tmp_path):
     assert caught.value.result == {"missing_vectors": 1}
 
 
+@pytest.mark.parametrize("refused", [STATE, "manifest.json", "VDF_META.json"])
+def test_an_upload_that_fails_removes_nothing(refused, tmp_path):
+    folder = tmp_path / "set"
+    export(Numbers({"a": 45}), bucket_at(folder), WANTED)
+    before = {each: each.read_bytes() for each in folder.rglob("*") if each.is_file() and each.name != "VDF_META.json"}
+    changed, again = Numbers({"a": 60}, fingerprint="other"), replace(WANTED, overwrite=True)
+    assert code_of(changed, bucket_at(folder, refused), again) == "unavailable"
+    assert before.items() <= {each: each.read_bytes() for each in folder.rglob("*") if each.is_file()}.items()
+    export(changed, bucket_at(folder), again)
+    check_whole(folder, 60)
+
+
+def test_a_state_that_cannot_be_written_again_keeps_what_it_named(tmp_path):
+    assert code_of(Numbers({"a": 45}, fails_after=4), bucket_at(tmp_path), WANTED) == "unreachable"
+    assert code_of(Numbers({"a": 45}), bucket_at(tmp_path, STATE), WANTED) == "unavailable"
+    assert export(Numbers({"a": 45}), bucket_at(tmp_path), WANTED)["resumed_parts"] > 0
+    check_whole(tmp_path, 45)
+
+
+def test_an_object_that_was_not_finished_is_removed(tmp_path):
+    store = bucket_at(tmp_path)
+
+    def fail():
+        with store.create("part") as output:
+            output.write(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert store.files() == {}
+
+
+class Meanwhile(Numbers):
+    """A source during whose reading something happens, once."""
+
+    happens = None
+
+    def batches(self, collection, start):
+        for number, batch in enumerate(super().batches(collection, start)):
+            if number == 2 and self.happens:
+                happens, self.happens = self.happens, None
+                happens()
+            yield batch
+
+
+@pytest.mark.parametrize("fingerprint", ["f", "other"])
+@pytest.mark.parametrize("dies", [True, False])
+def test_of_two_exports_to_one_prefix_the_one_that_is_done_stays(dies, fingerprint, tmp_path):
+    """The second begins while the first has not, reads while the first is done, then dies, or wants to finish too."""
+    second = Meanwhile({"a": 95}, fails_after=5 if dies else None, fingerprint=fingerprint)
+    done = []
+    second.happens = lambda: done.append(export(Numbers({"a": 45}), bucket_at(tmp_path), WANTED))
+    assert code_of(second, bucket_at(tmp_path), WANTED) in (("unreachable", "busy") if dies else ("busy",))
+    assert done[0]["changed"] is True
+    for part in read_manifest(bucket_at(tmp_path)).collections[0].parts:
+        check_part(bucket_at(tmp_path), part)
+    export(Numbers({"a": 60}, fingerprint="third"), bucket_at(tmp_path), replace(WANTED, overwrite=True))
+    check_whole(tmp_path, 60)
+
+
+def test_of_two_exports_to_one_prefix_the_one_that_was_overtaken_stops(tmp_path):
+    """The second takes over what the first has finished, and dies: the first must not go on with its state."""
+    first = Meanwhile({"a": 95})
+    first.happens = lambda: code_of(Numbers({"a": 95}, fails_after=5), bucket_at(tmp_path), WANTED)
+    assert code_of(first, bucket_at(tmp_path), WANTED) == "busy"
+    assert export(Numbers({"a": 95}), bucket_at(tmp_path), WANTED)["resumed_parts"] > 0
+    check_whole(tmp_path, 95)
+
+
+@pytest.mark.parametrize("way", [open_store, bucket_at])
+def test_a_dataset_whose_part_is_gone_is_not_called_unchanged(way, tmp_path):
+    folder = tmp_path / "set"
+    export(Numbers({"a": 45}), way(str(folder)), WANTED)
+    part = next(folder.rglob("part-00001*.parquet"))
+    for spoil in (part.unlink, lambda: part.write_bytes(b"short")):
+        spoil()
+        with pytest.raises(ChromaError) as caught:
+            export(Numbers({"a": 45}), way(str(folder)), WANTED)
+        assert caught.value.code == "manifest_mismatch"
+        assert "overwrite" in caught.value.hint
+    assert export(Numbers({"a": 45}), way(str(folder)), replace(WANTED, overwrite=True))["changed"] is True
+    check_whole(folder, 45)
+
+
+@pytest.mark.parametrize("beside", ["set.partial", "set.replaced"])
+def test_directories_of_others_beside_the_destination_stay(beside, tmp_path):
+    export(Numbers({"a": 5}), open_store(str(tmp_path / "set")), WANTED)
+    (tmp_path / beside / "deep").mkdir(parents=True)
+    (tmp_path / beside / "deep" / "mine.txt").write_text("mine")
+    arguments = (Numbers({"a": 45}, fingerprint="other"), open_store(str(tmp_path / "set")), replace(WANTED, overwrite=True))
+    assert code_of(*arguments) == "not_empty"
+    assert (tmp_path / beside / "deep" / "mine.txt").read_text() == "mine"
+    check_whole(tmp_path / "set", 5)
+    shutil.rmtree(tmp_path / beside)
+    export(*arguments)
+    check_whole(tmp_path / "set", 45)
+    assert [each.name for each in tmp_path.iterdir()] == ["set"]
+
+
+@pytest.mark.parametrize("age", [0, 3500, 3700])
+def test_parts_of_a_server_are_gone_on_with_for_an_hour_only(age, tmp_path):
+    store, lasting = open_store(str(tmp_path / "set")), Numbers({"a": 45}, fails_after=4)
+    assert code_of(lasting, store, WANTED) == "unreachable"
+    state = tmp_path / "set.partial" / STATE
+    state.write_text(json.dumps({**json.loads(state.read_text()), "began": time.time() - age - 1}))
+    source = Numbers({"a": 45})
+    source.lasts = 3600
+    assert ServerSource.lasts == source.lasts
+    assert export(source, store, WANTED)["resumed_parts"] == (2 if age <= 3500 else 0)
+    check_whole(tmp_path / "set", 45)
+
+
+@pytest.mark.parametrize("replaces", [True, False])
+def test_a_dataset_that_lacks_its_name_only_gets_it(replaces, tmp_path, monkeypatch):
+    """Killed after the first of two renames, or before the only one."""
+    if replaces:
+        export(Numbers({"a": 5}, fingerprint="other"), open_store(str(tmp_path / "set")), WANTED)
+    rename = os.rename
+
+    def die(old, new):
+        if str(old).endswith(".partial"):
+            raise KeyboardInterrupt
+        rename(old, new)
+
+    wanted = replace(WANTED, overwrite=replaces)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", die)
+        with pytest.raises(KeyboardInterrupt):
+            export(Numbers({"a": 45}), open_store(str(tmp_path / "set")), wanted)
+    assert not (tmp_path / "set").exists()
+    again = Numbers({"a": 45})
+    assert export(again, open_store(str(tmp_path / "set")), WANTED)["changed"] is False
+    assert again.read == []
+    check_whole(tmp_path / "set", 45)
+    assert [each.name for each in tmp_path.iterdir()] == ["set"]
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_wherever_the_removal_of_the_old_is_cut_short_the_next_run_ends_it(local, tmp_path, monkeypatch):
+    way = open_store if local else bucket_at
+    for survived in range(6):
+        folder = tmp_path / str(survived) / "set"
+        assert code_of(Numbers({"a": 95}, fails_after=8), way(str(folder)), WANTED) == "unreachable"
+        removed = []
+
+        def remove(store, path, survived=survived, removed=removed, remove=Store.remove):
+            if len(removed) >= survived:
+                raise KeyboardInterrupt
+            removed.append(path)
+            remove(store, path)
+
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            patch.setattr(Store, "remove", remove)
+            export(Numbers({"a": 45}, fingerprint="other"), way(str(folder)), WANTED)
+        export(Numbers({"a": 45}, fingerprint="other"), way(str(folder)), WANTED)
+        check_whole(folder, 45)
+        assert [each.name for each in folder.parent.iterdir()] == ["set"]
+
+
 DATASET = Manifest("2026-01-01T00:00:00+00:00", GENERATOR, Origin("directory", None, state_key("f")), True, ())
 
 
@@ -216,7 +425,7 @@ def test_the_plan(existing, kind, fingerprint, overwrite, expected):
         assert caught.value.code == "exists"
     else:
         plan = plan_export(*arguments)
-        assert (plan.changed, plan.replaces) == {"export": (True, False), "nothing": (False, False), "replace": (True, True)}[expected]
+        assert (plan.changed, plan.replaces) == {"export": (True, None), "nothing": (False, None), "replace": (True, existing)}[expected]
 
 
 def stored(**fields):
