@@ -35,11 +35,12 @@ options:
       - Base URL of a server to export from, where there is no access to its directory.
       - A server has no moment that could be read. The module fails where it sees that records came or went while it read;
         what it writes is marked as not consistent.
+      - Files that an interrupted export had finished are kept for an hour from its beginning; values may have been replaced since.
     type: str
     required: false
   collections:
     description:
-      - Names of the collections.
+      - Names of the collections, their ids, or C(tenant/database/name). A name means all collections that are called so.
       - All where it is not set - with O(path) those of all tenants and databases, with O(url) those of O(tenant) and O(database).
     type: list
     elements: str

@@ -23,7 +23,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import np, 
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient, Collection
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.pages import page_batch, page_types
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.schema import plan_columns, table_schema
-from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.sources import SourceCollection, choose
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.sources import SourceCollection, chosen
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 
 # Measured on 200,000 × 384: one thread 7,500, four 13,200 vectors a second. Each holds a decoded page.
@@ -84,8 +84,7 @@ class ServerSource:
         connection = self._client.connection
         found = self._client.list_collections()
         where = f"database {connection.database} of tenant {connection.tenant} at {connection.url}"
-        wanted = choose(names, [each.name for each in found], where)
-        return tuple(self._described(each) for each in found if each.name in wanted)
+        return tuple(map(self._described, chosen(found, names, where)))
 
     def fingerprint(self, collections: Sequence[SourceCollection]) -> str:
         """Return a hash of all ids and the tables' columns; vectors and values may change without it."""

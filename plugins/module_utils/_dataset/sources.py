@@ -95,8 +95,7 @@ class DirectorySource:
     def select(self, names: Sequence[str] | None) -> tuple[SourceCollection, ...]:
         """Return the collections of these names in any tenant and database, or all."""
         stored = sorted(self._directory.collections(), key=lambda each: (each.tenant, each.database, each.name))
-        wanted = choose(names, [each.name for each in stored], f"the data directory {self._directory.path}")
-        return tuple(self._described(each) for each in stored if each.name in wanted)
+        return tuple(map(self._described, chosen(stored, names, f"the data directory {self._directory.path}")))
 
     def fingerprint(self, collections: Sequence[SourceCollection]) -> str:
         """Return the state of the directory's files when it was opened."""
@@ -157,6 +156,18 @@ def _at(value: Any, *keys: str) -> Any:
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
+
+
+def chosen(found: Sequence[Any], names: Sequence[str] | None, where: str) -> list[Any]:
+    """Return the collections that are wanted, by name, id, or ``tenant/database/name``; a name means all that are called so.
+
+    Raises:
+        ChromaError: ``not_found``, see :func:`choose`.
+    """
+    exact = {spelling for each in found for spelling in (each.id, f"{each.tenant}/{each.database}/{each.name}")} & set(names or ())
+    others = None if names is None else [each for each in names if each not in exact]
+    wanted = choose(others, [each.name for each in found], where) | exact
+    return [each for each in found if wanted & {each.name, each.id, f"{each.tenant}/{each.database}/{each.name}"}]
 
 
 def choose(names: Sequence[str] | None, known: Sequence[str], where: str) -> set[str]:

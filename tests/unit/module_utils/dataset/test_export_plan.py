@@ -28,6 +28,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.serving i
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.sources import (
     SourceCollection,
     choose,
+    chosen,
     stored_function,
     stored_settings,
 )
@@ -459,6 +460,21 @@ SETTINGS = {"space": "ip", "ef_construction": 100, "max_neighbors": 16, "ef_sear
 def test_settings_have_one_set_of_names_whatever_the_release(collection, settings, function):
     assert stored_settings(collection) == settings
     assert stored_function(collection) == function
+
+
+@pytest.mark.parametrize(
+    ("names", "ids"),
+    [(None, "123"), ([], ""), (["docs"], "12"), (["t/e/docs"], "2"), (["1"], "1"), (["3", "t/d/docs", "docs"], "123"), (["other"], "3")],
+)
+def test_a_collection_is_chosen_by_name_id_or_place(names, ids):
+    found = [stored(id="1", name="docs"), stored(id="2", name="docs", database="e"), stored(id="3", name="other")]
+    assert "".join(each.id for each in chosen(found, names, "here")) == ids
+
+
+def test_a_place_that_is_not_there_is_named():
+    with pytest.raises(ChromaError) as caught:
+        chosen([stored(name="docs")], ["t/x/docs"], "here")
+    assert (caught.value.code, caught.value.hint) == ("not_found", "Did you mean docs?")
 
 
 def test_an_unknown_name_is_refused_with_what_is_like_it():
