@@ -34,7 +34,7 @@ options:
   live:
     description:
       - Whether a server may be writing to the directory.
-      - If so, every lock on the database is held for less than a second, and what was seen without one is confirmed under one
+      - If so, every lock on the database is held for less than a second, and what was seen is looked at again while nobody writes
         before it is reported. What that leaves out is in RV(unconfirmed) and RV(skipped).
       - Where it is not set, it is decided by whether another process that can be seen has the database open.
         From another pod that can't be seen.
@@ -121,6 +121,7 @@ summary:
     path: /data
     live: false
     healthy: false
+    complete: true
     minor: 1
     severe: 0
     counts: {CHR017: 1}
@@ -136,7 +137,7 @@ skipped:
   elements: str
   sample: []
 unconfirmed:
-  description: What was seen without a lock and could not be seen again under one, because the server wrote all the time.
+  description: What was seen and could not be looked at again while nobody wrote, because the server wrote all the time.
   returned: success
   type: list
   elements: str
@@ -148,7 +149,9 @@ table:
   elements: str
   sample: ["/data: nothing found, 3 collections, 0.034 s"]
 rc:
-  description: V(0) where nothing was found, V(3) where all findings are minor, V(4) where one is severe.
+  description: >-
+    V(0) where everything was looked at and nothing was found; V(4) where a finding is severe; otherwise V(3): all findings are minor,
+    or something is in RV(skipped) or RV(unconfirmed).
   returned: success
   type: int
   sample: 3

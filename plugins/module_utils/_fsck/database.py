@@ -86,6 +86,10 @@ class Database:
         found = self.rows(sql, parameters)
         return found[0][0] if found else None
 
+    def commits(self) -> int:
+        """Return a number that is another one after somebody committed (https://www.sqlite.org/pragma.html#pragma_data_version)."""
+        return int(self.value("PRAGMA data_version"))
+
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
         """Hold one SHARED lock for the length of the block: nothing is committed meanwhile. Inside of another it does nothing.

@@ -4,11 +4,13 @@
 """One check, and the second look beside a running server. FOR INTERNAL COLLECTION USE ONLY.
 
 Without a lock, SQLite and the files of an index are never seen at one moment. So what looks wrong is looked at again while a SHARED
-lock keeps the server from committing: it can then finish the save of an index that it has begun, and not begin another one.
+lock keeps the server from committing: it can then finish the save of an index that it has begun, and not begin another one. What takes
+longer than such a lock may is looked at without one: if SQLite counts no commit and no file moves meanwhile, nobody wrote.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -16,12 +18,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.database import Database, OutOfTime
+from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.database import LOCK_BUDGET, Database, OutOfTime
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import Finding, finding
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.index import stamp
 
 # How often it is tried to look at a suspicion again, how often that has to succeed, how long
-# the files of its index must have stood still under the lock, seconds.
+# the files of its index must have stood still before, seconds.
 ATTEMPTS = 8
 LOOKS = 2
 SETTLED = 0.12
@@ -72,21 +74,19 @@ def attempt(check: Check, database: Database) -> tuple[list[Finding], list[str],
 
 
 def _confirmed(check: Check, database: Database, found: Sequence[Finding]) -> tuple[list[Finding], list[str], list[str]]:
-    """Look again under the lock, while the files stand still, and once more after the server could go on; keep what is seen each time.
+    """Look again while nothing is written, and once more after the server could go on; keep what is seen each time.
 
-    Once is not enough: the lock may stop the server between two commits that belong together.
+    Once is not enough: the server may stand between two commits that belong together.
     """
     kept: Sequence[Finding] = found
     looks = 0
+    locked = True
     for _each in range(ATTEMPTS):
-        try:
-            with database.hold():
-                before = _settled(check.folder, database)
-                again = check.again(database, kept) if check.again else check.run(database)
-                still = check.folder is None or stamp(check.folder) == before
-        except OutOfTime:
-            still = False
-        if still:
+        again = _look_again(check, database, kept, locked)
+        if again is None:
+            # Under the lock there was no time, or without it somebody wrote: the other way may do.
+            locked = not locked
+        else:
             kept = _seen_twice(kept, again)
             looks += 1
             if not kept or looks == LOOKS:
@@ -95,9 +95,24 @@ def _confirmed(check: Check, database: Database, found: Sequence[Finding]) -> tu
     return [], [], [f"{each.kind.id} {each.collection} {each.message}" for each in kept]
 
 
+def _look_again(check: Check, database: Database, kept: Sequence[Finding], locked: bool) -> list[Finding] | None:
+    """Run a check while nobody writes, by a lock or by luck; None where that did not succeed."""
+    try:
+        with database.hold() if locked else contextlib.nullcontext():
+            before = _settled(check.folder, database)
+            commits = database.commits()
+            again = check.again(database, kept) if check.again else check.run(database)
+            still = database.commits() == commits and (check.folder is None or stamp(check.folder) == before)
+    except OutOfTime:
+        return None
+    return again if still else None
+
+
 def _seen_twice(before: Sequence[Finding], again: Sequence[Finding]) -> list[Finding]:
-    """Return the findings that are the same both times, with the rows that are: 0.x saves an index before it commits the records to SQLite,
-    so that each look may find other ids that are only there for a moment."""
+    """Return the findings that are the same both times, with the rows that are.
+
+    0.x saves an index before it commits the records to SQLite, so that each look may find other ids that are only there for a moment.
+    """
     earlier = {each.key: set(each.rows) for each in before}
     kept = []
     for each in again:
@@ -113,13 +128,16 @@ def _settled(folder: Path | None, database: Database) -> Any:
     """Wait until a folder has stood still for a moment: a save that had begun before the lock is over then.
 
     Raises:
-        OutOfTime: it does not within the lock.
+        OutOfTime: it does not within the time of a lock.
     """
     if folder is None:
         return None
-    seen, since = stamp(folder), time.monotonic()
+    began = since = time.monotonic()
+    seen = stamp(folder)
     while time.monotonic() - since < SETTLED:
         database.check_time()
+        if time.monotonic() - began > LOCK_BUDGET:
+            raise OutOfTime
         time.sleep(SETTLED / 8)
         now = stamp(folder)
         if now != seen:

@@ -26,7 +26,7 @@ class Report:
         live: whether it was done beside a server that writes.
         findings: sorted: severe ones first, then by identifier and collection.
         skipped: what was not looked at, and why.
-        unconfirmed: what was seen without the lock and could not be seen again under it.
+        unconfirmed: what was seen once, and could not be looked at again while nobody wrote.
         summary: figures: collections, sizes in bytes, seconds, the longest lock in seconds.
     """
 
@@ -38,11 +38,16 @@ class Report:
     summary: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def complete(self) -> bool:
+        """Whether everything was looked at, and every suspicion decided."""
+        return not self.skipped and not self.unconfirmed
+
+    @property
     def rc(self) -> int:
-        """0 healthy, 3 minor findings, 4 severe ones."""
+        """0 healthy, 3 minor findings or not complete, 4 severe findings."""
         if any(each.kind.severity == SEVERE for each in self.findings):
             return SEVERE_FOUND
-        return MINOR_FOUND if self.findings else HEALTHY
+        return HEALTHY if self.complete and not self.findings else MINOR_FOUND
 
     def as_result(self) -> dict[str, Any]:
         """Return the report as the module returns it."""
@@ -52,7 +57,8 @@ class Report:
             "summary": {
                 "path": self.path,
                 "live": self.live,
-                "healthy": not self.findings,
+                "healthy": self.rc == HEALTHY,
+                "complete": self.complete,
                 "minor": severities["minor"],
                 "severe": severities["severe"],
                 "counts": dict(sorted(Counter(each.kind.id for each in self.findings).items())),
@@ -87,6 +93,8 @@ def render(report: Report) -> list[str]:
             lines += ["", title, *(line for text in texts for line in _wrapped(text))]
     severe = sum(each.kind.severity == SEVERE for each in report.findings)
     verdict = f"{severe} severe and {len(report.findings) - severe} minor findings" if report.findings else "nothing found"
+    if not report.complete:
+        verdict += ", not all checked"
     figures = f"{report.summary.get('collections', 0)} collections, {report.summary.get('seconds', 0)} s"
     return [*lines, *([""] if lines else []), f"{report.path}: {verdict}; {figures}"]
 

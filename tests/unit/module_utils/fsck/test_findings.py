@@ -7,6 +7,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import KINDS, MINOR, SEVERE, finding, some
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.report import Report, order
 
@@ -34,6 +36,15 @@ def test_the_worst_finding_decides_the_exit_code():
     assert [Report("/data", False, each).rc for each in ([], [minor], [minor, severe])] == [0, 3, 4]
 
 
+@pytest.mark.parametrize("left", [{"skipped": ["the log: busy"]}, {"unconfirmed": ["CHR070 x"]}])
+def test_what_was_not_decided_is_not_healthy(left):
+    severe = finding("CHR050", "b")
+    result = Report("/data", True, **left).as_result()
+    assert (result["rc"], result["summary"]["healthy"], result["summary"]["complete"]) == (3, False, False)
+    assert "nothing found, not all checked" in result["table"][-1]
+    assert Report("/data", True, [severe], **left).rc == 4
+
+
 def test_findings_are_sorted_and_said_once():
     minor, severe = finding("CHR017", "a"), finding("CHR050", "b", "t/d/c")
     again = finding("CHR050", "b, seen again", "t/d/c")
@@ -52,7 +63,7 @@ def test_the_table_says_what_where_lost_and_to_do_in_short_lines():
     assert "do    Restore" in text
     assert "not checked\n    the log: busy" in text
     assert "not confirmed\n    CHR070 x" in text
-    assert table[-1].startswith("/data: 1 severe and 0 minor findings; 3 collections")
+    assert table[-1].startswith("/data: 1 severe and 0 minor findings, not all checked; 3")
     assert all(len(line) <= 76 for line in table)
 
 

@@ -157,15 +157,25 @@ def test_only_what_is_the_same_each_time_is_reported(file):
     assert (found.rows, found.message) == ((3,), "3 ids. At least 1 of them stay.")
 
 
-def test_what_cannot_be_looked_at_again_in_time_is_not_confirmed(file, short):
-    def run(database):
-        while database.held_since is not None:
-            database.check_time()
-        return [finding("CHR070", "lost", "t/d/c")]
+def too_long_for_a_lock(database):
+    while database.held_since is not None:
+        database.check_time()
+    return [finding("CHR070", "lost", "t/d/c")]
 
-    found, skipped, unconfirmed = outcome(Check("ids", run), file)
-    assert (found, skipped) == ([], [])
-    assert unconfirmed == ["CHR070 t/d/c lost"]
+
+def test_what_takes_longer_than_a_lock_may_is_confirmed_while_nobody_writes(file, tmp_path, short):
+    found, skipped, unconfirmed = outcome(Check("ids", too_long_for_a_lock, tmp_path / "index"), file)
+    assert [each.kind.id for each in found] == ["CHR070"]
+    assert (skipped, unconfirmed) == ([], [])
+
+
+def test_what_takes_longer_than_a_lock_may_is_not_confirmed_beside_commits(file, short):
+    def run(database):
+        found = too_long_for_a_lock(database)
+        assert written(file)
+        return found
+
+    assert outcome(Check("ids", run), file) == ([], [], ["CHR070 t/d/c lost"])
 
 
 def test_what_was_seen_in_a_folder_that_never_stands_still_is_not_confirmed(file, tmp_path, short):
