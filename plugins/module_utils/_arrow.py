@@ -13,7 +13,7 @@ MISSING = ""
 
 if TYPE_CHECKING:
     import numpy as np
-    import orjson as orjson
+    import orjson
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.fs as pafs

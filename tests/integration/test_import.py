@@ -377,7 +377,10 @@ def test_an_object_store_that_fails_ends_the_import_and_the_next_one_completes_i
             fault if path.endswith("part-00001.parquet") and (phase == "reading" or client.get_collection("books")) else None
         )
         where = f"s3://{store.bucket}/one"
-        reached = lambda endpoint: open_store(where, StoreSettings(endpoint, "us-east-1", None, store.access_key, store.secret_key, 2))  # noqa: E731
+
+        def reached(endpoint):
+            return open_store(where, StoreSettings(endpoint, "us-east-1", None, store.access_key, store.secret_key, 2))
+
         with pytest.raises(ChromaError) as failed:
             import_dataset(reached(proxy.url), client, ImportRequest(batch_size=100))
         assert failed.value.code == ("timeout" if fault == "hang" else "unavailable")

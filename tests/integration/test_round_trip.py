@@ -86,7 +86,10 @@ def content(lists: bool) -> dict[str, Rows]:
 def rows(vectors: Any, metadata: tuple[Any, ...]) -> Rows:
     """Return rows with every combination of the parts above in turn."""
     count = len(vectors)
-    turn = lambda values: [values[number % len(values)] for number in range(count)]  # noqa: E731
+
+    def turn(values: tuple[Any, ...]) -> list[Any]:
+        return [values[number % len(values)] for number in range(count)]
+
     return Rows(ids(count), vectors, turn(DOCUMENTS), turn(metadata), turn(URIS))
 
 

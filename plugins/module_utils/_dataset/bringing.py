@@ -177,7 +177,8 @@ def create(outcome: Outcome, patience: Patience, schemas: bool = False) -> Outco
 def prove(dataset: Dataset, outcome: Outcome, request: ImportRequest, patience: Patience, progress: Progress) -> Outcome:
     """Read the collection back, unless all of it was just found to be as it should."""
     target, client, existing = outcome.target, outcome.client, outcome.existing
-    assert existing is not None  # it was found or made
+    if existing is None:  # it was found or made
+        raise AssertionError(f"collection {target.name} has not been made")
     after = patience(lambda: client.count(existing))
     if outcome.written:
         pages = dataset.pages(target.source, PAGE)

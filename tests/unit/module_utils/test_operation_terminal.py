@@ -144,7 +144,7 @@ def test_of_several_pods_the_phase_of_the_slowest_is_shown():
     screen.reporter.show(look(progress(500, pod="a"), progress(1000, pod="b"), attempts=parts))
     screen.reporter.show(look(progress(100, phase="verify", pod="b"), progress(700, pod="a"), attempts=parts))
     screen.reporter.show(look(progress(1000, pod="a"), progress(200, phase="verify", pod="a"), attempts=parts))
-    shown = [(line.split("  ")[0], line.split(" %  ")[1].split(" records")[0]) for line in screen.lines if "[" in line]
+    shown = [(line.split("  ", maxsplit=1)[0], line.split(" %  ")[1].split(" records")[0]) for line in screen.lines if "[" in line]
     assert shown == [
         ("export", "500/1,000"),
         ("export", "1,500/2,000"),

@@ -142,7 +142,7 @@ def test_the_embedding_function_goes_where_there_is_a_place_for_it():
 def test_booleans_of_a_collection_are_integers_on_0_4():
     [target] = plan(source(metadata={"a": True, "b": None, "hnsw:space": "l2"}), version="0.4.24")
     assert target.metadata == {"a": 1, "hnsw:space": "l2"}
-    assert type(target.metadata["a"]) is int
+    assert not isinstance(target.metadata["a"], bool)
 
 
 def test_an_existing_collection_has_to_fit():
