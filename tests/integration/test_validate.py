@@ -21,6 +21,9 @@ import servers
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
+from ansible_collections.thinkube.chroma.plugins.module_utils._fsck import live as second_look
+from ansible_collections.thinkube.chroma.plugins.module_utils._fsck import database as locks
+from ansible_collections.thinkube.chroma.plugins.module_utils._fsck import runner
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.environment import check_readable
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import KINDS
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.runner import validate
@@ -124,7 +127,10 @@ def test_what_a_deleted_collection_leaves_is_minor(version, expected, bases, tmp
 
 
 @pytest.mark.parametrize("version", servers.VERSIONS)
-def test_each_kind_of_damage_is_found_and_nothing_else(version, bases, tmp_path):
+def test_each_kind_of_damage_is_found_and_nothing_else(version, bases, tmp_path, monkeypatch):
+    # Nobody writes here that would need time between two looks.
+    monkeypatch.setattr(second_look, "PAUSE", 0.01)
+    monkeypatch.setattr(second_look, "SETTLED", 0.02)
     base, early = bases(version)
     wrong = {}
     for case in (each for each in broken.CASES if version in each.versions):
@@ -132,7 +138,7 @@ def test_each_kind_of_damage_is_found_and_nothing_else(version, bases, tmp_path)
         shutil.copytree(base, path)
         case.act(broken.Scene(path, version, early))
         before = contents(path)
-        # The careful way takes a moment for each finding; it is the same code on all releases.
+        # The careful way takes longer and is the same code on all releases.
         for live in (False, True) if version == "1.5.9" else (False,):
             report = validate(path, live=live)
             if said(report) != case.expected or report.unconfirmed:
@@ -230,6 +236,57 @@ def test_a_transaction_that_was_interrupted_is_rolled_back_in_a_copy(bases, tmp_
         report = validate(path, live=live, scratch=scratch)
         assert (said(report), report.skipped, report.live) == (set(), [], False)
     assert contents(path) == before
+
+
+def test_a_database_in_wal_mode_is_judged_by_a_copy(bases, tmp_path):
+    path, scratch = tmp_path / "data", tmp_path / "scratch"
+    shutil.copytree(bases("1.5.9")[0], path)
+    scratch.mkdir()
+    connection = sqlite3.connect(path / "chroma.sqlite3")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+    before = contents(path)
+    report = validate(path, live=True, scratch=scratch)
+    assert contents(path) == before
+    assert (said(report), report.live, report.rc) == (set(), False, 3)
+    assert "WAL" in "".join(report.skipped)
+
+
+def test_a_copy_of_what_changes_all_the_time_is_not_judged(bases, tmp_path, monkeypatch):
+    path = tmp_path / "data"
+    shutil.copytree(bases("1.5.9")[0], path)
+    connection = sqlite3.connect(path / "chroma.sqlite3", isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    writes = 0
+
+    def write_and_check(*arguments):
+        nonlocal writes
+        writes += 1
+        if writes <= limit:
+            connection.execute("UPDATE collections SET name = name")
+        return check_readable(*arguments)
+
+    monkeypatch.setattr(runner, "check_readable", write_and_check)
+    limit = 2
+    assert said(validate(path, live=True)) == set()
+    assert writes == 3
+    writes, limit = 0, 99
+    with pytest.raises(ChromaError) as failed:
+        validate(path, live=True)
+    assert (failed.value.code, writes) == ("directory_changed", 3)
+    connection.close()
+
+
+def test_a_database_that_somebody_keeps_locked_is_busy(bases, tmp_path, monkeypatch):
+    path = tmp_path / "data"
+    shutil.copytree(bases("1.5.9")[0], path)
+    monkeypatch.setattr(locks, "PATIENCE", 0.1)
+    connection = sqlite3.connect(path / "chroma.sqlite3", isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(ChromaError) as failed:
+        validate(path, live=True)
+    connection.close()
+    assert failed.value.code == "busy"
 
 
 def test_a_directory_on_a_small_disk_is_a_finding(bases, tmp_path):
