@@ -304,6 +304,43 @@ def test_a_failing_object_store_is_named_and_the_next_run_goes_on(fault, code, l
     check_whole(remote, RECORDS)
 
 
+@pytest.mark.parametrize("fault", [500, "hang"])
+@pytest.mark.parametrize("name", ["_state.json", "VDF_META.json", "manifest.json"])
+def test_a_small_file_that_can_not_be_written_costs_no_dataset(name, fault, s3, tmp_path):
+    for directory, records in (("old", "50"), ("new", "60")):
+        subprocess.run([sys.executable, str(SYNTHETIC), str(tmp_path / directory), "--records", records, "--dimension", "4"], check=True)
+    prefix = f"small-{name}-{fault}"
+    remote, where = s3.root / s3.bucket / prefix, {"destination": f"s3://{s3.bucket}/{prefix}"}
+    exporting.run({"path": str(tmp_path / "old"), **where, **keys(s3)})
+    with proxy(s3.endpoint, lambda method, path, _number: fault if method == "PUT" and name in path else None) as middle:
+        failed = exporting.run(
+            {"path": str(tmp_path / "new"), "overwrite": True, **where, **keys(s3, middle.url, s3_timeout=1)}, timeout=300
+        )
+    assert failed["code"] == ("timeout" if fault == "hang" else "unavailable"), failed
+    check_parts(remote, 50)
+    exporting.run({"path": str(tmp_path / "new"), "overwrite": True, **where, **keys(s3)})
+    check_whole(remote, 60)
+
+
+def test_of_two_exports_to_one_prefix_the_one_that_is_done_stays(large, s3, tmp_path):
+    """The first stands still in the middle, the second does it all; the first then refuses to finish."""
+    subprocess.run([sys.executable, str(SYNTHETIC), str(tmp_path / "small"), "--records", "50", "--dimension", "4"], check=True)
+    remote, where = s3.root / s3.bucket / "two", {"destination": f"s3://{s3.bucket}/two", **keys(s3)}
+    first = exporting.start({"path": str(large), **where})
+    until = time.monotonic() + 60
+    while not (remote / "_state.json").exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    first.send_signal(signal.SIGSTOP)
+    try:
+        done = exporting.run({"path": str(tmp_path / "small"), **where})
+    finally:
+        first.send_signal(signal.SIGCONT)
+    assert done["changed"] is True, done
+    assert exporting.end(first)["code"] == "busy"
+    check_parts(remote, 50)
+
+
 def test_a_dataset_in_an_object_store_is_replaced_only_by_a_whole_one(large, s3, tmp_path):
     subprocess.run([sys.executable, str(SYNTHETIC), str(tmp_path / "small"), "--records", "50", "--dimension", "4"], check=True)
     remote = s3.root / s3.bucket / "replaced"
