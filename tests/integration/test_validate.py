@@ -21,8 +21,8 @@ import servers
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
-from ansible_collections.thinkube.chroma.plugins.module_utils._fsck import live as second_look
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck import database as locks
+from ansible_collections.thinkube.chroma.plugins.module_utils._fsck import live as second_look
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck import runner
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.environment import check_readable
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import KINDS

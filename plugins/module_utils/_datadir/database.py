@@ -223,7 +223,7 @@ def open_database(directory: Path, scratch: Path | None = None) -> Iterator[Data
     with contextlib.ExitStack() as stack:
         original = Original(path)
         stack.callback(original.close)
-        database = None if _needs_copy(path) else _opened(original, path, original.state(beside=False))
+        database = None if needs_copy(path) else _opened(original, path, original.state(beside=False))
         if database is None:
             parent = stack.enter_context(tempfile.TemporaryDirectory(prefix="chroma-reader-", dir=scratch))
             began = original.state(beside=True)
@@ -266,7 +266,7 @@ def _opened(original: Original, file: Path, began: str) -> Database | None:
     return database
 
 
-def _needs_copy(path: Path) -> bool:
+def needs_copy(path: Path) -> bool:
     """Whether the file is in WAL mode: bytes 18 and 19 of its header are 2 (https://www.sqlite.org/fileformat.html)."""
     with path.open("rb") as file:
         return 2 in file.read(20)[18:20]

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
+
 # Seconds after which a statement on a live directory is interrupted: below the promised second, with room for a slow step.
 LOCK_BUDGET = 0.7
 # Seconds to wait for a writer; Chroma's commits take milliseconds.
@@ -51,6 +53,7 @@ class Database:
 
     def __init__(self, file: Path, live: bool) -> None:
         # Waiting is done here and not by SQLite, so that it is not counted as holding.
+        self._file = file
         self._connection = sqlite3.connect(
             f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=0, isolation_level=None, check_same_thread=False
         )
@@ -75,6 +78,7 @@ class Database:
 
         Raises:
             OutOfTime: it took longer than the budget; nothing is returned.
+            ChromaError: ``busy``: somebody else held the lock all of :data:`PATIENCE`.
             sqlite3.DatabaseError: the file is damaged.
         """
         if self.held_since is not None:
@@ -171,8 +175,11 @@ class Database:
             try:
                 found: list[Row] = action()
             except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or began > patience:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                     raise
+                if began > patience:
+                    message = f"Another process has held the lock on {self._file} for {PATIENCE:.0f} s."
+                    raise ChromaError("busy", message, "Wait until it is done, or stop it.") from error
                 time.sleep(0.005)
                 continue
             except OutOfTime:

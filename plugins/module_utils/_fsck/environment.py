@@ -141,10 +141,11 @@ def files(path: Path) -> list[Path]:
 def snapshot(path: Path) -> Sequence[tuple[str, int, int]]:
     """Return sizes and times of all files: equal twice means that nobody wrote between."""
     seen = []
-    for file in files(path):
+    # A commit in WAL mode changes nothing but the log.
+    for file in (*files(path), *(path / f"{DATABASE}{suffix}" for suffix in ("-journal", "-wal"))):
         try:
             about = file.stat()
         except FileNotFoundError:
-            continue  # Gone since it was listed: the next look differs anyway.
+            continue  # Not there, or gone since it was listed: then the next look differs.
         seen.append((str(file), about.st_size, about.st_mtime_ns))
     return seen

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.database import open_database
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.database import changed, needs_copy, open_database
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import DATABASE, Damaged
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.catalogue import (
@@ -46,6 +46,8 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._progress import P
 # quick_check is one step that nothing can interrupt: 0.28 s for 192 MB on two quiet cores. A larger file that lives is not given to it.
 QUICK_CHECK_BYTES = 200 << 20
 WORKERS = 2
+# How often a directory is validated that changes meanwhile.
+ATTEMPTS = 3
 # Where SQLite's own check fails, what the tables say about each other means nothing.
 _NEEDS_SQLITE = ("CHR07", "CHR08")
 
@@ -74,18 +76,25 @@ def validate(
         scratch: for a copy of SQLite's file where an interrupted transaction has to be rolled back; nothing is copied of a live one.
 
     Raises:
-        ChromaError: ``not_chroma_directory``, ``not_found`` for a collection.
+        ChromaError: ``not_chroma_directory``, ``not_found`` for a collection, ``busy``; ``directory_changed`` while it had to be copied.
     """
     if not path.is_dir() or not ((path / DATABASE).exists() or folders(path)):
         hint = "Give the directory that holds chroma.sqlite3: /data in images of 1.x, /chroma/chroma in those of 0.x."
         raise ChromaError("not_chroma_directory", f"{path} is no data directory of Chroma.", hint)
-    before = snapshot(path)
     careful = in_use(path / DATABASE) if live is None else live
-    report = _validate(path, collections, careful, mounted, scratch)
-    if not careful and snapshot(path) != before:
+    for _each in range(ATTEMPTS):
+        before = snapshot(path)
+        try:
+            report = _validate(path, collections, careful, mounted, scratch)
+        except ChromaError as error:
+            if error.code != "directory_changed":
+                raise
+        else:
+            if report.live or snapshot(path) == before:
+                return report
         # What was seen while somebody wrote counts for nothing.
-        report = _validate(path, collections, True, mounted, scratch)
-    return report
+        careful = True
+    raise changed(path)
 
 
 def in_use(file: Path) -> bool:
@@ -117,6 +126,8 @@ def _validate(path: Path, collections: Sequence[str] | None, live: bool, mounted
         outcome.skipped.append("everything else: it needs chroma.sqlite3")
     else:
         try:
+            if live and needs_copy(path / DATABASE):
+                outcome.skipped.append("the live database: it is in WAL mode, where reading it would write; a copy was judged")
             with _opened(path, live, scratch) as (file, live):
                 catalogue = _check(path, file, live, collections, outcome)
         except (Damaged, sqlite3.DatabaseError) as error:
@@ -143,18 +154,26 @@ def _validate(path: Path, collections: Sequence[str] | None, live: bool, mounted
 @contextlib.contextmanager
 def _opened(path: Path, live: bool, scratch: Path | None) -> Iterator[tuple[Path, bool]]:
     """Yield the file to read and whether it lives: the original, or a copy in which an interrupted transaction was rolled back."""
-    if live:
-        try:
-            with Database(path / DATABASE, live) as database:
-                database.rows("SELECT count(*) FROM sqlite_master")
-            yield path / DATABASE, True
-            return
-        except sqlite3.OperationalError as error:
-            # A journal that nobody owns: the server was killed, and nobody writes.
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
-                raise
+    if live and _readable(path / DATABASE):
+        yield path / DATABASE, True
+        return
     with open_database(path, scratch) as reader:
         yield reader.file, False
+
+
+def _readable(file: Path) -> bool:
+    """Return whether SQLite can read a file without writing beside it."""
+    if needs_copy(file):
+        return False  # In WAL mode even a reader writes: the index of the log.
+    try:
+        with Database(file, live=True) as database:
+            database.rows("SELECT count(*) FROM sqlite_master")
+    except sqlite3.OperationalError as error:
+        # A journal that nobody owns: the server was killed, and nobody writes.
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+            raise
+        return False
+    return True
 
 
 def _check(path: Path, file: Path, live: bool, wanted: Sequence[str] | None, outcome: Outcome) -> Catalogue:

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck import database as locks
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck import live as second_look
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.database import Database, OutOfTime
@@ -96,6 +97,19 @@ def test_a_writer_is_waited_for_and_not_counted(file):
         assert database.longest < 0.2
     timer.join()
     connection.close()
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_lock_that_somebody_keeps_is_no_damage(file, live, monkeypatch):
+    monkeypatch.setattr(locks, "PATIENCE", 0.05)
+    connection = sqlite3.connect(file, isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        with pytest.raises(ChromaError) as failed:
+            outcome(Check("rows", lambda database: database.rows("SELECT count(*) FROM t")), file, live)
+    finally:
+        connection.close()
+    assert failed.value.code == "busy"
 
 
 def test_nothing_can_be_written_through_it(file):
