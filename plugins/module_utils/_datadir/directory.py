@@ -139,7 +139,7 @@ class DataDirectory:
     def _records(self, collection: StoredCollection) -> Records:
         if self._opened is None or self._opened[0] != collection.id:
             self.close()
-            self._opened = (collection.id, Records(self.path, self.database, collection, self._largest_text))
+            self._opened = (collection.id, Records(self.path, self.database, collection, lambda: self._largest_text))
         return self._opened[1]
 
 

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,13 @@ class Records:
         directory: the data directory.
         database: opened.
         collection: to read.
-        largest: text of the database, bytes, from :func:`values.largest_text`.
+        largest: returns the size of the database's largest text, bytes, from :func:`values.largest_text`.
 
     Raises:
         Damaged: ``labels``, ``header``, ``vectors``, ``log`` or ``sqlite``.
     """
 
-    def __init__(self, directory: Path, database: Database, collection: StoredCollection, largest: int) -> None:
-        self._largest_text = largest
+    def __init__(self, directory: Path, database: Database, collection: StoredCollection, largest: Callable[[], int]) -> None:
         self._database = database
         self._collection = collection
         self._segment = collection.metadata_segment.id if collection.metadata_segment else ""
@@ -63,10 +63,15 @@ class Records:
         self._pending = read_pending(database, collection, positions)
         self._vectors: VectorFile | None = None
         try:
-            places = self._find_places(positions)
+            # The label map is Python's work; types and sizes are SQLite's: both at once.
+            with ThreadPoolExecutor(1) as pool:
+                index = pool.submit(self._read_index)
+                seen, self._largest_text = self._types_seen(), largest()
+                labels, places = index.result()
+            self._change(places, positions, labels)
             self._rowids, self._places = self._read_rowids(places)
             self._pending_places = places.find(pa.array(list(self._pending.records), pa.string()))
-            self.schema = self._plan()
+            self.schema = self._plan(seen)
         except ChromaError:
             self.close()
             raise
@@ -138,26 +143,27 @@ class Records:
             pa.array(found.reshape(-1)), self.dimension, mask=pa.array(missing) if missing.any() else None
         ).cast(kind)
 
-    def _find_places(self, positions: Mapping[str, int | None]) -> Places:
-        folder, vector = self._folder, self._collection.vector
-        if folder is None or vector is None:
-            return Places(None)
-        labels: LabelMap | None = None
-        if (folder / LABELS_FILE).exists():
-            labels = read_labels(folder)
-        if labels is not None and len(labels):
-            self._vectors = VectorFile(folder)
-            dimension = self._vectors.header.dimension
-            if self._collection.dimension not in (None, dimension):
-                detail = f"has vectors of {dimension} numbers, the collection of {self._collection.dimension}."
-                raise Damaged("header", folder / HEADER_FILE, detail)
-            places = Places(labels, *self._vectors.labels())
-        else:
-            places = Places(None)
+    def _read_index(self) -> tuple[LabelMap | None, Places]:
+        """Read the label map and where its vectors are; nothing of SQLite."""
+        folder = self._folder
+        labels = read_labels(folder) if folder and (folder / LABELS_FILE).exists() else None
+        if folder is None or labels is None or not len(labels):
+            return labels, Places(None)
+        self._vectors = VectorFile(folder)
+        dimension = self._vectors.header.dimension
+        if self._collection.dimension not in (None, dimension):
+            detail = f"has vectors of {dimension} numbers, the collection of {self._collection.dimension}."
+            raise Damaged("header", folder / HEADER_FILE, detail)
+        return labels, Places(labels, *self._vectors.labels())
+
+    def _change(self, places: Places, positions: Mapping[str, int | None], labels: LabelMap | None) -> None:
+        """Let the log replace vectors of the index."""
+        vector = self._collection.vector
+        if vector is None:
+            return
         stored = positions.get(vector.id, labels.max_seq_id or 0 if labels else 0)
         entries = wal.read_entries(self._database, self._collection, checked(self._database, self._collection, stored), metadata=False)
         places.change(wal.vector_changes(entries, places.contains))
-        return places
 
     def _read_rowids(self, places: Places) -> tuple[Any, Any]:
         replaced = pa.array(self._pending.replaced, pa.string())
@@ -172,8 +178,10 @@ class Records:
         order = np.argsort(every, kind="stable")
         return every[order], places_found[order]
 
-    def _plan(self) -> Any:
-        share = len(self._rowids) / max(1, self._database.rows("SELECT count(*) FROM embeddings")[0][0])
+    def _types_seen(self) -> dict[str, set[str]]:
+        counts = "SELECT count(*), coalesce(sum(segment_id = ?), 0) FROM embeddings"
+        every, mine = self._database.rows(counts, (self._segment,))[0]
+        share = (mine - self._pending.stored) / max(1, every)
         seen = pivot.types_seen(self._database, self._segment, share, lists=False)
         if self._lists:
             for key, kinds in pivot.types_seen(self._database, self._segment, share, lists=True).items():
@@ -182,6 +190,9 @@ class Records:
             for key, value in record.items():
                 if key not in (DOCUMENT_KEY, URI_KEY):
                     seen.setdefault(key, set()).add(pivot.kind_of(value))
+        return seen
+
+    def _plan(self, seen: Mapping[str, set[str]]) -> Any:
         nulls = any("null" in kinds for kinds in seen.values())
         self._columns = plan_columns({key: sorted(kinds - {"null"}) for key, kinds in seen.items()}, nulls)
         dimension = self._collection.dimension or (self._vectors.header.dimension if self._vectors else None)
