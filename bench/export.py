@@ -17,10 +17,8 @@ in a virtual environment of its own in the cache; one that cannot be installed o
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import shutil
-import sqlite3
 import statistics
 import subprocess
 import sys
@@ -39,13 +37,17 @@ import servers  # noqa: E402
 DIMENSION = 384
 NAMES = "ansible_collections.thinkube.chroma.plugins.module_utils"
 
-# Each prints its seconds; the data it needs in memory is loaded before.
+# Each prints its seconds; libraries and the data that it needs in memory are loaded before. At its first array pyarrow
+# imports pandas where that is installed, as it is for tests, but not in the image.
 OURS = f"""
 import sys, time
+import adbc_driver_sqlite.dbapi
+import pyarrow
 from {NAMES}._datadir.directory import open_directory
 from {NAMES}._dataset.export import Wanted, export
 from {NAMES}._dataset.sources import DirectorySource
 from {NAMES}._dataset.store import open_store
+pyarrow.array([0])
 begin = time.monotonic()
 with open_directory(sys.argv[1]) as directory:
     export(DirectorySource(directory), open_store(sys.argv[2]), Wanted())
@@ -98,14 +100,22 @@ class Peer:
 
 
 PEERS = (
-    Peer("chops collection snapshot", ("chromadb-ops==0.1.5", "chromadb==1.0.16", "click<8.2"),
-         "{bin}/chops collection snapshot {data} -c synthetic-0 -o {out}/s.sqlite3 -y"),
-    Peer("cdp export", ("chromadb-data-pipes==0.0.12", "chromadb==0.5.23", "numpy<2", "pyarrow<18", "langchain-community<0.3", "jinja2",
-          "click<8.2"),
-         "{bin}/cdp export file://{data}/synthetic-0 > {out}/records.jsonl"),
-    Peer("vector-io", ("vdf-io[chromadb]==0.1.247", "chromadb==1.5.9", "setuptools<80"),
-         "cd {out} && DISABLE_TELEMETRY_VECTORIO=1 {bin}/export_vdf -m none chroma --host_port {host}:{port} -c synthetic-0 < /dev/null"),
-)  # fmt: skip
+    Peer(
+        "chops collection snapshot",
+        ("chromadb-ops==0.1.5", "chromadb==1.0.16", "click<8.2"),
+        "{bin}/chops collection snapshot {data} -c synthetic-0 -o {out}/s.sqlite3 -y",
+    ),
+    Peer(
+        "cdp export",
+        ("chromadb-data-pipes==0.0.12", "chromadb==0.5.23", "numpy<2", "pyarrow<18", "langchain-community<0.3", "jinja2", "click<8.2"),
+        "{bin}/cdp export file://{data}/synthetic-0 > {out}/records.jsonl",
+    ),
+    Peer(
+        "vector-io",
+        ("vdf-io[chromadb]==0.1.247", "chromadb==1.5.9", "setuptools<80"),
+        "cd {out} && DISABLE_TELEMETRY_VECTORIO=1 {bin}/export_vdf -m none chroma --host_port {host}:{port} -c synthetic-0 < /dev/null",
+    ),
+)
 
 
 def measure(code: str, *arguments: str) -> tuple[float, float]:
@@ -125,20 +135,6 @@ def report(what: str, records: int, measured: list[tuple[float, float]]) -> floa
     seconds = statistics.median(each for each, _memory in measured)
     print(f"{what:44} {seconds:8.2f} s {records / seconds:10,.0f} vectors/s {max(each for _s, each in measured):6,.0f} MB", flush=True)
     return seconds
-
-
-def make_servable(data: Path) -> None:
-    """Give a synthetic directory what a server needs besides: checksums of migrations, and for each vector that it has no upper links."""
-    for links in data.glob("*/link_lists.bin"):
-        links.write_bytes(bytes(links.with_name("length.bin").stat().st_size))
-    with tempfile.TemporaryDirectory() as scratch:
-        with servers.running("1.5.9", data=Path(scratch) / "data"):
-            pass
-        with contextlib.closing(sqlite3.connect(data / "chroma.sqlite3")) as database:
-            database.execute("ATTACH ? AS real", (f"{scratch}/data/chroma.sqlite3",))
-            database.execute("DELETE FROM migrations")
-            database.execute("INSERT INTO migrations SELECT * FROM real.migrations")
-            database.commit()
 
 
 def run_peer(peer: Peer, cache: Path, values: dict[str, str], records: int) -> None:
@@ -197,7 +193,6 @@ def main() -> None:
 
 def compare_servers(options: argparse.Namespace, base: Path, ours: float, fresh: Callable[[str, str], tuple[float, float]]) -> None:
     """Measure what goes through a real server on the same directory."""
-    make_servable(base / "data")
     with servers.running("1.5.9", data=base / "data") as server:
         client = report(f"official client, pages of {options.page}", options.records, [measure(CLIENT, server.url, str(options.page))])
         by_url = report("export from the url", options.records, [fresh(BY_URL, server.url)])

@@ -3,7 +3,7 @@
 """A data directory as Chroma 1.5.9 would leave it, of any size, written in seconds without a server.
 
 Everything that a reader looks at is valid: SQLite with documents and four metadata keys, the label map, ``header.bin`` and
-``data_level0.bin`` with labels and vectors. The graph has no links, so it is not for searching.
+``data_level0.bin`` with labels and vectors. A server serves it; but the graph has no links, so it is not for searching.
 Usage: ``python bench/synthetic.py DIRECTORY --records N --dimension D [--collections C] [--fulltext]``.
 """
 
@@ -13,16 +13,11 @@ import argparse
 import json
 import sqlite3
 import struct
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "playbooks" / "collections"))
-
-from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import MIGRATIONS
 
 LINKS = 32  # of the first level: twice M, which is 16
 CHUNK = 20_000
@@ -69,6 +64,9 @@ CREATE INDEX embedding_metadata_array_key_int ON embedding_metadata_array (key, 
 CREATE INDEX embedding_metadata_array_key_float ON embedding_metadata_array (key, float_value) WHERE float_value IS NOT NULL;
 """
 
+# Rows of table `migrations`, as 1.5.9 writes them: a server compares the texts and their hashes with its own.
+MIGRATIONS = Path(__file__).with_name("migrations.json")
+
 # A row of `embedding_metadata`: id, key, string, int, float, bool.
 Row = tuple[int, str, str | None, int | None, float | None, int | None]
 
@@ -89,10 +87,7 @@ def create(directory: Path, records: int, dimension: int, collections: int = 1, 
     database = sqlite3.connect(directory / "chroma.sqlite3", isolation_level=None)
     database.executescript("PRAGMA page_size=4096; PRAGMA synchronous=OFF; PRAGMA journal_mode=OFF; PRAGMA cache_size=-65536;" + SCHEMA)
     database.execute("BEGIN")
-    for name, files in MIGRATIONS.items():
-        database.executemany(
-            "INSERT INTO migrations VALUES (?, ?, ?, '', '')", [(name, n, file) for n, (file, _since) in enumerate(files, 1)]
-        )
+    database.executemany("INSERT INTO migrations VALUES (?, ?, ?, ?, ?)", json.loads(MIGRATIONS.read_text()))
     database.execute("INSERT INTO tenants VALUES ('default_tenant')")
     database.execute("INSERT INTO databases VALUES (?, 'default_database', 'default_tenant')", (str(uuid.UUID(int=0)),))
     database.execute("""INSERT INTO embeddings_queue_config VALUES (1, '{"automatically_purge":true}')""")
@@ -160,7 +155,7 @@ def write_index(folder: Path, generator: np.random.Generator, records: int, dime
     header = (1, 0, records, records, label_offset + 8, label_offset, vector_offset, 0, 0, 16, LINKS, 16, 1 / np.log(16), 100)
     (folder / "header.bin").write_bytes(struct.pack("<i6QiI3QdQ", *header))
     (folder / "length.bin").write_bytes(bytes(4 * records))
-    (folder / "link_lists.bin").write_bytes(b"")
+    (folder / "link_lists.bin").write_bytes(bytes(4 * records))  # of each: no bytes of upper links
     element = np.dtype(
         {
             "names": ["vector", "label"],
