@@ -431,6 +431,15 @@ def a_folder_has_the_name_of_a_collection(scene):
     shutil.copytree(scene.folder(), scene.path / scene.id())
 
 
+@case("CHR021 books")
+def the_id_of_a_segment_leads_outside(scene):
+    outside, segment = scene.path.parent / "outside", scene.segment()
+    shutil.move(scene.folder(), outside)
+    (outside / "header.bin").unlink()  # would be found
+    for table, column in (("segments", "id"), ("segment_metadata", "segment_id"), ("max_seq_id", "segment_id")):
+        scene.sql(f"UPDATE {table} SET {column} = '../outside' WHERE {column} = ?", segment)
+
+
 @case("CHR018 books", versions=PURGING)
 def a_folder_is_gone_and_the_log_was_purged(scene):
     shutil.rmtree(scene.folder())

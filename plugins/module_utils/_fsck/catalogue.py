@@ -16,6 +16,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.database imp
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import Finding, finding, some
 
 _THRESHOLD = re.compile(r'"sync_threshold": *(\d{1,12})')
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 VECTOR, METADATA = "VECTOR", "METADATA"
 
 # Columns that are read here, by table, and the migration that brings each table; those of the first migrations have none.
@@ -166,7 +167,7 @@ def read_catalogue(database: Database) -> Catalogue:
 def check_catalogue(database: Database) -> list[Finding]:
     """Read the catalogue and check its references."""
     catalogue = read_catalogue(database)
-    return [*check_tables(catalogue), *check_references(catalogue), *check_configurations(catalogue)]
+    return [*check_tables(catalogue), *check_references(catalogue), *check_ids(catalogue), *check_configurations(catalogue)]
 
 
 def check_tables(catalogue: Catalogue) -> list[Finding]:
@@ -231,6 +232,24 @@ def check_references(catalogue: Catalogue) -> list[Finding]:
         # 0.x leaves them wherever it deletes a collection.
         if orphans and catalogue.has("metadb", 5):
             found.append(finding("CHR016", f"{table} has rows of {len(orphans)} that do not exist: {some(orphans)}.", subject=table))
+    return found
+
+
+def is_uuid(text: str) -> bool:
+    """Return whether a text is the id of a collection or segment as every release of Chroma makes it; it becomes the name of a folder."""
+    return _UUID.fullmatch(text) is not None
+
+
+def check_ids(catalogue: Catalogue) -> list[Finding]:
+    """Check that the ids of collections and segments are UUIDs."""
+    found = []
+    for entry in catalogue.collections:
+        if not is_uuid(entry.id):
+            found.append(finding("CHR021", f"The id of the collection is {entry.id[:80]!r}.", entry.label))
+    for part in catalogue.segments:
+        if not is_uuid(part.id):
+            message = f"The id of its {part.scope} segment is {part.id[:80]!r}; no folder was looked at for it."
+            found.append(finding("CHR021", message, catalogue.label(part.collection), subject=part.id))
     return found
 
 

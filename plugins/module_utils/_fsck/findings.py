@@ -119,6 +119,8 @@ _TABLE = (
          _NOTHING, "The next start of Chroma builds it again from the log."),
     Kind("CHR020", SEVERE, "A collection's configuration cannot be read", "Chroma cannot load the collection.",
          "Restore the row from a backup."),
+    Kind("CHR021", SEVERE, "The id of a collection or segment is no UUID", "Its index is out of reach for Chroma and for exports.",
+         "Somebody edited the database. Restore the row from a backup."),
     # Files of an index
     Kind("CHR030", SEVERE, "header.bin is missing or cut off", _REPLAY, _BACKUP),
     Kind("CHR031", SEVERE, "header.bin contradicts itself", _REPLAY, _BACKUP),

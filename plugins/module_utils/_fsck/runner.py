@@ -22,8 +22,10 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.catalogue im
     VECTOR,
     Catalogue,
     check_configurations,
+    check_ids,
     check_references,
     check_tables,
+    is_uuid,
     read_catalogue,
 )
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.collection import CollectionCheck
@@ -227,13 +229,14 @@ def _plan(path: Path, catalogue: Catalogue, chosen: set[str]) -> list[Check]:
 
     def references(database: Database) -> list[Finding]:
         now = read_catalogue(database)
-        return [*check_references(now), *check_configurations(now)]
+        return [*check_references(now), *check_ids(now), *check_configurations(now)]
 
     checks = []
     modern = catalogue.has("metadb", 5)
     for entry in catalogue.collections:
         parts = catalogue.parts(entry.id, VECTOR)
-        if entry.id in chosen and len(parts) == 1:  # CHR013 or CHR015 says so otherwise
+        # Otherwise CHR013, CHR015 or CHR021 says so; what is no UUID may be a path to anywhere.
+        if entry.id in chosen and len(parts) == 1 and is_uuid(parts[0].id):
             checks.append(Check(f"collection {entry.label}", CollectionCheck(entry, parts[0], path, modern), path / parts[0].id))
     checks += [Check(name, run, again=again) for name, run, again in scans(catalogue)]
     return [

@@ -15,6 +15,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.catalogue im
     Entry,
     Part,
     check_configurations,
+    check_ids,
     check_references,
 )
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.environment import Mount, check_mount, check_room, mount_of
@@ -157,6 +158,17 @@ def test_references(changes, expected):
 def test_configurations_are_objects(text, expected):
     found = check_configurations(catalogue(collections=[Entry("c", "books", "l", "d", 8, text)]))
     assert [each.kind.id for each in found] == ["CHR020"] * expected
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [("9be3f2ac-a9fe-41b0-8bc0-cc9a2f0b5b1e", False), ("9BE3F2AC-A9FE-41B0-8BC0-CC9A2F0B5B1E", False), ("../../etc", True), ("", True),
+     ("9be3f2ac-a9fe-41b0-8bc0-cc9a2f0b5b1e/..", True), ("9be3f2ac-a9fe-41b0-8bc0-cc9a2f0b5b1e\n", True)],
+)  # fmt: skip
+def test_ids_are_uuids(name, wrong):
+    collections, segments = [Entry(name, "books", "t/main/books", "d", 8)], [Part(name, "x", VECTOR, name)]
+    found = check_ids(catalogue(collections=collections, segments=segments))
+    assert [(each.kind.id, each.collection) for each in found] == [("CHR021", "t/main/books")] * 2 * wrong
 
 
 def test_a_schema_without_or_with_unknown_migrations():
