@@ -39,6 +39,8 @@ NETWORK = frozenset(
 EPHEMERAL = frozenset(["overlay", "aufs", "tmpfs", "ramfs"])
 # Below this a save of the index or a commit fails.
 NO_ROOM = 32 << 20
+# Percent of a volume that should stay free.
+RESERVE = 10
 _UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -86,21 +88,39 @@ def check_mount(mount: Mount | None, mounted: bool) -> list[Finding]:
     return []
 
 
-def check_room(free: int, used: int) -> list[Finding]:
-    """Check the free space of a file system, bytes, against what the directory takes."""
+def check_room(free: int, total: int, rewrite: int) -> list[Finding]:
+    """Check the free space of a file system.
+
+    Args:
+        free, total: of the file system, bytes.
+        rewrite: bytes of the largest thing that is written anew in one go.
+    """
     if free < NO_ROOM:
         return [finding("CHR103", f"{free >> 20} MiB are free.")]
-    if free < used:
-        return [finding("CHR102", f"{free >> 20} MiB are free, the directory takes {used >> 20} MiB.")]
+    if free < rewrite or free < total * RESERVE // 100:
+        return [finding("CHR102", f"{free >> 20} of {total >> 20} MiB are free; the largest rewrite takes {rewrite >> 20} MiB.")]
     return []
 
 
-def check_environment(path: Path, mounted: bool, used: int) -> list[Finding]:
-    """Check where a directory lies."""
+def largest_rewrite(sizes: Sequence[tuple[str, int, int]]) -> int:
+    """Return the bytes of the largest index's vectors and of SQLite's file, of which a vacuum makes a copy.
+
+    Args:
+        sizes: from :func:`snapshot`.
+    """
+    vectors = [size for name, size, _time in sizes if name.endswith(f"/{DATA_FILE}")]
+    return max(vectors, default=0) + sum(size for name, size, _time in sizes if name.endswith(f"/{DATABASE}"))
+
+
+def check_environment(path: Path, mounted: bool, rewrite: int) -> list[Finding]:
+    """Check where a directory lies; ``rewrite`` is for :func:`check_room`."""
     real = path.resolve()
     mounts = MOUNTS.read_text(errors="replace") if MOUNTS.exists() else ""
     room = os.statvfs(real)
-    return [*check_mount(mount_of(real, mounts), mounted), *check_room(room.f_bavail * room.f_frsize, used)]
+    return [
+        *check_mount(mount_of(real, mounts), mounted),
+        *check_room(room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize, rewrite),
+    ]
 
 
 def check_readable(path: Path) -> list[Finding]:

@@ -182,7 +182,7 @@ _TABLE = (
          "Move the data to a local or block device."),
     Kind("CHR101", SEVERE, "The directory does not survive the container", "Everything, at the next restart.",
          "Mount the volume at the path that Chroma writes to."),
-    Kind("CHR102", MINOR, "Little free space", "Nothing yet: there is no room for a copy, a vacuum or a repair.", "Grow the volume."),
+    Kind("CHR102", MINOR, "Little free space", "Nothing yet: the next vacuum or save of an index may have no room.", "Grow the volume."),
     Kind("CHR103", SEVERE, "No free space", "Writes fail, and an index that is being saved is torn.", "Grow the volume now."),
 )  # fmt: skip
 

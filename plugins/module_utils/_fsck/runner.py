@@ -35,6 +35,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.environment 
     check_folders,
     check_readable,
     folders,
+    largest_rewrite,
     snapshot,
 )
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import Finding, finding
@@ -119,7 +120,7 @@ def _validate(path: Path, collections: Sequence[str] | None, live: bool, mounted
     began = time.monotonic()
     sizes = snapshot(path)
     used = sum(size for _name, size, _time in sizes)
-    outcome = Outcome([*check_readable(path), *check_environment(path, mounted, used)])
+    outcome = Outcome([*check_readable(path), *check_environment(path, mounted, largest_rewrite(sizes))])
     catalogue = Catalogue()
     if outcome.findings and any(each.kind.id == "CHR006" and each.subject == DATABASE for each in outcome.findings):
         outcome.skipped.append("everything else: chroma.sqlite3 cannot be opened")

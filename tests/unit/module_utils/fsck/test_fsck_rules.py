@@ -18,7 +18,13 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.catalogue im
     check_ids,
     check_references,
 )
-from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.environment import Mount, check_mount, check_room, mount_of
+from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.environment import (
+    Mount,
+    check_mount,
+    check_room,
+    largest_rewrite,
+    mount_of,
+)
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.log import Change, _replayable, membership, owner, usable
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.sqlite import HASHES, check_migrations
 
@@ -69,9 +75,25 @@ def test_a_system_without_mounts_is_no_finding():
     assert check_mount(None, True) == []
 
 
-@pytest.mark.parametrize(("free", "expected"), [(10 << 30, []), (500 << 20, ["CHR102"]), (1 << 20, ["CHR103"])])
-def test_room_is_what_the_directory_takes(free, expected):
-    assert [each.kind.id for each in check_room(free, 600 << 20)] == expected
+@pytest.mark.parametrize(
+    ("free", "rewrite", "expected"),
+    [
+        (10 << 30, 600 << 20, []),
+        (9 << 30, 600 << 20, ["CHR102"]),
+        (40 << 30, 41 << 30, ["CHR102"]),
+        # More than half full is no reason to worry.
+        (40 << 30, 20 << 30, []),
+        (1 << 20, 0, ["CHR103"]),
+    ],
+)
+def test_a_tenth_of_the_volume_and_the_largest_rewrite_have_to_fit(free, rewrite, expected):
+    assert [each.kind.id for each in check_room(free, 100 << 30, rewrite)] == expected
+
+
+def test_the_largest_rewrite_is_that_of_one_index_and_of_sqlite():
+    sizes = [("/data/chroma.sqlite3", 5, 0), ("/data/chroma.sqlite3-wal", 100, 0), ("/data/a/data_level0.bin", 7, 0)]
+    assert largest_rewrite([*sizes, ("/data/b/data_level0.bin", 30, 0), ("/data/b/length.bin", 100, 0)]) == 35
+    assert largest_rewrite([]) == 0
 
 
 def test_the_last_addition_or_deletion_of_an_id_counts():
