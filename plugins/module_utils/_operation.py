@@ -19,7 +19,7 @@ OK, FAILED, MINOR, SEVERE, BAD_INPUT, LOCK_HELD, RETRYABLE = 0, 2, 3, 4, 5, 6, 7
 MEANINGS = {
     OK: "done",
     FAILED: "failed",
-    MINOR: "minor findings",
+    MINOR: "minor findings, or suspicions that were not confirmed",
     SEVERE: "severe findings",
     BAD_INPUT: "bad input",
     LOCK_HELD: "another operation holds the lock",

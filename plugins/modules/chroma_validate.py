@@ -130,8 +130,14 @@ summary:
     bytes: 407740
     seconds: 0.034
     longest_lock: 0.002
+limits:
+  description: What this way of looking leaves out each time, and why, such as SQLite's own check of a large live file.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 skipped:
-  description: What was not looked at, and why.
+  description: What could not be looked at, and why.
   returned: success
   type: list
   elements: str
@@ -150,7 +156,7 @@ table:
   sample: ["/data: nothing found, 3 collections, 0.034 s"]
 rc:
   description: >-
-    V(0) where everything was looked at and nothing was found; V(4) where a finding is severe; otherwise V(3): all findings are minor,
+    V(0) where nothing was found, RV(limits) or not; V(4) where a finding is severe; otherwise V(3): all findings are minor,
     or something is in RV(skipped) or RV(unconfirmed).
   returned: success
   type: int

@@ -200,6 +200,15 @@ def test_findings_fail_the_validation_from_the_severity_that_was_chosen_on(api, 
     assert ("docs/findings.md" in done.stdout) is (rc > 0)
 
 
+def test_what_a_validation_leaves_out_each_time_is_said(api, tmp_path):
+    add_pod(api, "chroma-validate-x", {"event": "result", "result": {"rc": 0, "limits": ["an own check"]}}, exit_code=0)
+    end(api, "chroma-validate-x", "Complete")
+    done = run(api, tmp_path, "40_validate", "-e", "chroma_operation_follow=chroma-validate-x")
+    assert done.returncode == 0, done.stdout
+    assert "Nothing was found, but not looked at: an own check" in done.stdout
+    assert "The data are healthy" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("destination", "overwrite", "code"), [("x", "false", 2), ("x", "true", 0), ("{job}", "false", 0), ("at/{job}/x", "false", 0)]
 )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout im
     Damaged,
     Segment,
     StoredCollection,
+    is_uuid,
 )
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.pending import read_pending
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.records import Records
@@ -30,8 +30,6 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._errors import Chr
 BYTES_PER_BATCH = 16 << 20
 
 _TABLES = ("migrations", "collections", "segments", "embeddings", "embedding_metadata", "embeddings_queue", "max_seq_id", "databases")
-
-_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
 class DataDirectory:
@@ -233,7 +231,7 @@ def read_collections(database: Database) -> tuple[StoredCollection, ...]:
 
 def _check_id(database: Database, title: Any, of: str, name: Any) -> None:
     """Refuse what is no UUID: it becomes the name of a folder, and every release of Chroma makes UUIDs only."""
-    if not re.fullmatch(_UUID, str(name)):
+    if not is_uuid(str(name)):
         raise Damaged("schema", database.path, f"the {of} of collection {title} is {str(name)[:80]!r}, which is no UUID.")
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ HEADER_FILE = "header.bin"
 LENGTH_FILE = "length.bin"
 LINKS_FILE = "link_lists.bin"
 LABELS_FILE = "index_metadata.pickle"
+
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 # What metadata can hold; the plural ones are lists, which 1.5 stores in a table of their own.
 SCALARS = ("str", "int", "float", "bool")
@@ -56,6 +59,11 @@ MIGRATIONS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("00002-embeddings-queue-config.sqlite.sql", "0.5.23"),
     ),
 }
+
+
+def is_uuid(text: str) -> bool:
+    """Return whether a text is the id of a collection or segment as every release of Chroma makes it; it becomes the name of a folder."""
+    return _UUID.fullmatch(text) is not None
 
 
 class Damaged(ChromaError):

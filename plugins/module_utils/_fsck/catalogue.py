@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import is_uuid
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.database import Database
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import Finding, finding, some
 
 _THRESHOLD = re.compile(r'"sync_threshold": *(\d{1,12})')
-_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 VECTOR, METADATA = "VECTOR", "METADATA"
 
 # Columns that are read here, by table, and the migration that brings each table; those of the first migrations have none.
@@ -233,11 +233,6 @@ def check_references(catalogue: Catalogue) -> list[Finding]:
         if orphans and catalogue.has("metadb", 5):
             found.append(finding("CHR016", f"{table} has rows of {len(orphans)} that do not exist: {some(orphans)}.", subject=table))
     return found
-
-
-def is_uuid(text: str) -> bool:
-    """Return whether a text is the id of a collection or segment as every release of Chroma makes it; it becomes the name of a folder."""
-    return _UUID.fullmatch(text) is not None
 
 
 def check_ids(catalogue: Catalogue) -> list[Finding]:

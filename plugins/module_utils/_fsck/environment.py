@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import DATA_FILE, DATABASE, HEADER_FILE
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import DATA_FILE, DATABASE, HEADER_FILE, is_uuid
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.database import Database
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import Finding, finding
 
@@ -41,7 +41,6 @@ EPHEMERAL = frozenset(["overlay", "aufs", "tmpfs", "ramfs"])
 NO_ROOM = 32 << 20
 # Percent of a volume that should stay free.
 RESERVE = 10
-_UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,7 @@ def folders(path: Path) -> list[Path]:
     return [
         each
         for each in sorted(path.iterdir())
-        if each.is_dir() and (_UUID.fullmatch(each.name) or any((each / name).exists() for name in (HEADER_FILE, DATA_FILE)))
+        if each.is_dir() and (is_uuid(each.name) or any((each / name).exists() for name in (HEADER_FILE, DATA_FILE)))
     ]
 
 

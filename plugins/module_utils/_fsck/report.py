@@ -25,7 +25,8 @@ class Report:
     Args:
         live: whether it was done beside a server that writes.
         findings: sorted: severe ones first, then by identifier and collection.
-        skipped: what was not looked at, and why.
+        limits: what this way of looking leaves out each time, and why.
+        skipped: what could not be looked at, and why.
         unconfirmed: what was seen once, and could not be looked at again while nobody wrote.
         summary: figures: collections, sizes in bytes, seconds, the longest lock in seconds.
     """
@@ -33,6 +34,7 @@ class Report:
     path: str
     live: bool
     findings: Sequence[Finding] = ()
+    limits: Sequence[str] = ()
     skipped: Sequence[str] = ()
     unconfirmed: Sequence[str] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
@@ -40,14 +42,19 @@ class Report:
     @property
     def complete(self) -> bool:
         """Whether everything was looked at, and every suspicion decided."""
+        return not self.limits and self.decided
+
+    @property
+    def decided(self) -> bool:
+        """Whether everything was looked at that can be looked at in this way, and every suspicion decided."""
         return not self.skipped and not self.unconfirmed
 
     @property
     def rc(self) -> int:
-        """0 healthy, 3 minor findings or not complete, 4 severe findings."""
+        """0 nothing found, 3 minor findings or something left undecided, 4 severe findings."""
         if any(each.kind.severity == SEVERE for each in self.findings):
             return SEVERE_FOUND
-        return HEALTHY if self.complete and not self.findings else MINOR_FOUND
+        return HEALTHY if self.decided and not self.findings else MINOR_FOUND
 
     def as_result(self) -> dict[str, Any]:
         """Return the report as the module returns it."""
@@ -64,6 +71,7 @@ class Report:
                 "counts": dict(sorted(Counter(each.kind.id for each in self.findings).items())),
                 **self.summary,
             },
+            "limits": list(self.limits),
             "skipped": list(self.skipped),
             "unconfirmed": list(self.unconfirmed),
             "table": render(self),
@@ -88,7 +96,7 @@ def render(report: Report) -> list[str]:
         lines += _wrapped(each.message)
     for kind in dict.fromkeys(each.kind for each in report.findings):
         lines += ["", f"{kind.id}  {kind.title}", *_wrapped(f"lost  {kind.lost}"), *_wrapped(f"do    {kind.remedy}")]
-    for title, texts in (("not confirmed", report.unconfirmed), ("not checked", report.skipped)):
+    for title, texts in (("not confirmed", report.unconfirmed), ("not checked", [*report.skipped, *report.limits])):
         if texts:
             lines += ["", title, *(line for text in texts for line in _wrapped(text))]
     severe = sum(each.kind.severity == SEVERE for each in report.findings)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.database import changed, needs_copy, open_database
-from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import DATABASE, Damaged
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import DATABASE, Damaged, is_uuid
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.catalogue import (
     VECTOR,
@@ -25,7 +25,6 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.catalogue im
     check_ids,
     check_references,
     check_tables,
-    is_uuid,
     read_catalogue,
 )
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.collection import CollectionCheck
@@ -60,6 +59,7 @@ class Outcome:
     """What the checks found so far; shared by the workers."""
 
     findings: list[Finding] = field(default_factory=list)
+    limits: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     unconfirmed: list[str] = field(default_factory=list)
     longest: float = 0.0
@@ -130,7 +130,7 @@ def _validate(path: Path, collections: Sequence[str] | None, live: bool, mounted
     else:
         try:
             if live and needs_copy(path / DATABASE):
-                outcome.skipped.append("the live database: it is in WAL mode, where reading it would write; a copy was judged")
+                outcome.limits.append("the live database: it is in WAL mode, where reading it would write; a copy was judged")
             with _opened(path, live, scratch) as (file, live):
                 catalogue = _check(path, file, live, collections, outcome)
         except (Damaged, sqlite3.DatabaseError) as error:
@@ -151,7 +151,15 @@ def _validate(path: Path, collections: Sequence[str] | None, live: bool, mounted
         "seconds": round(time.monotonic() - began, 3),
         "longest_lock": round(outcome.longest, 6),
     }
-    return Report(str(path), live, findings, sorted(set(outcome.skipped)), sorted(set(outcome.unconfirmed)), summary)
+    return Report(
+        str(path),
+        live,
+        findings,
+        limits=sorted(set(outcome.limits)),
+        skipped=sorted(set(outcome.skipped)),
+        unconfirmed=sorted(set(outcome.unconfirmed)),
+        summary=summary,
+    )
 
 
 @contextlib.contextmanager
@@ -189,7 +197,7 @@ def _check(path: Path, file: Path, live: bool, wanted: Sequence[str] | None, out
     outcome.findings += check_migrations(catalogue.migrations)
     checks: list[Check] = []
     if live and file.stat().st_size > QUICK_CHECK_BYTES:
-        outcome.skipped.append("SQLite's own check: on a live file of this size it would hold a lock for more than a second")
+        outcome.limits.append("SQLite's own check: on a live file of this size it would hold a lock for more than a second")
     else:
         checks.append(Check("SQLite's own check", quick_check))
     if newer_migrations(catalogue.migrations):

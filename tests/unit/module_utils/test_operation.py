@@ -115,7 +115,7 @@ def test_exit_codes(code, expected):
 def test_exit_codes_in_words():
     assert [meaning(code) for code in (0, 3, 6, 137, 143, 1, None)] == [
         "done",
-        "minor findings",
+        "minor findings, or suspicions that were not confirmed",
         "another operation holds the lock",
         "out of memory or killed",
         "ended by signal 15",

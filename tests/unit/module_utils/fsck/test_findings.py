@@ -45,6 +45,13 @@ def test_what_was_not_decided_is_not_healthy(left):
     assert Report("/data", True, [severe], **left).rc == 4
 
 
+def test_what_is_left_out_each_time_is_said_and_no_finding():
+    result = Report("/data", True, limits=["SQLite's own check: large"]).as_result()
+    assert (result["rc"], result["summary"]["healthy"], result["summary"]["complete"]) == (0, True, False)
+    assert "nothing found, not all checked" in result["table"][-1]
+    assert any("SQLite's own check: large" in line for line in result["table"])
+
+
 def test_findings_are_sorted_and_said_once():
     minor, severe = finding("CHR017", "a"), finding("CHR050", "b", "t/d/c")
     again = finding("CHR050", "b, seen again", "t/d/c")
@@ -53,7 +60,7 @@ def test_findings_are_sorted_and_said_once():
 
 def test_the_table_says_what_where_lost_and_to_do_in_short_lines():
     report = Report(
-        "/data", False, [finding("CHR050", "It is gone. " * 20, "t/d/books")], ["the log: busy"], ["CHR070 x"], {"collections": 3}
+        "/data", False, [finding("CHR050", "It is gone. " * 20, "t/d/books")], [], ["the log: busy"], ["CHR070 x"], {"collections": 3}
     )
     table = report.as_result()["table"]
     assert table[0] == "severe  CHR050  t/d/books"
