@@ -35,6 +35,7 @@ _RETRYABLE = frozenset(
         "cluster_timeout",
         "cluster_unreachable",
         "collection_changed",
+        "dataset_changed",
         "directory_changed",
         "rate_limited",
         "server_error",

@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import sys
+import time
 import uuid
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import servers
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset import bringing
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset import importing as importing_engine
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.export import Wanted, export
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.floats import held
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.importing import import_dataset, takes_lists
@@ -366,6 +368,31 @@ def test_a_dataset_in_an_object_store(client, tmp_path, run_module):
         with pytest.raises(ChromaError) as error:
             import_dataset(nothing, client, ImportRequest())
         assert error.value.code == "no_dataset"
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_part_that_is_replaced_after_it_was_proven_is_not_imported(client, tmp_path, monkeypatch, remote):
+    genuine = importing_engine.create
+
+    def replacing(*rest, **options):
+        part = next(tmp_path.rglob("part-00001.parquet"))
+        table = pq.read_table(part)
+        time.sleep(1.1)  # an object store may tell times by the second
+        pq.write_table(table, part)
+        return genuine(*rest, **options)
+
+    monkeypatch.setattr(importing_engine, "create", replacing)
+    with contextlib.ExitStack() as stack:
+        where, settings = tmp_path, None
+        if remote:
+            store = stack.enter_context(object_store.running(tmp_path / "s3"))
+            where = tmp_path / "s3" / store.bucket / "one"
+            settings = StoreSettings(store.endpoint, "us-east-1", None, store.access_key, store.secret_key)
+        importing.write_dataset(where, {"books": 500})
+        with pytest.raises(ChromaError) as failed:
+            import_dataset(open_store(f"s3://{store.bucket}/one" if remote else str(where), settings), client, ImportRequest())
+    assert failed.value.code == "dataset_changed"
+    assert importing.count(client, "books") <= 250
 
 
 @pytest.mark.parametrize("fault", [500, "hang"])

@@ -21,6 +21,7 @@ import servers
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
+from ansible_collections.thinkube.chroma.plugins.module_utils._fsck import collection as collection_check
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck import database as locks
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck import live as second_look
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck import runner
@@ -219,6 +220,35 @@ def test_a_writing_server_causes_no_findings_and_hides_none(version, tmp_path):
     assert said(damaged) == {("CHR017", ""), ("CHR081", "")}
     # Now that it stands still, nothing was overlooked.
     assert said(validate(tmp_path / "data")) == said(damaged)
+
+
+def test_lost_records_are_confirmed_where_comparing_all_takes_longer_than_a_lock(bases, tmp_path, monkeypatch):
+    path = tmp_path / "data"
+    shutil.copytree(bases("1.5.9")[0], path)
+    connection = sqlite3.connect(path / "chroma.sqlite3")
+    sql = "SELECT s.id FROM segments s JOIN collections c ON s.collection = c.id WHERE s.scope = 'METADATA' AND c.name = 'books'"
+    [(segment,)] = connection.execute(sql)
+    lost = ["lost", "perdu é", b"no \xff text"]
+    for name in lost:
+        text = name if isinstance(name, bytes) else name.encode()
+        connection.execute("INSERT INTO embeddings (segment_id, embedding_id, seq_id) VALUES (?, CAST(? AS TEXT), 1)", (segment, text))
+    connection.commit()
+    connection.close()
+    all_ids, commits = collection_check._record_ids, iter(range(10**6))
+
+    def slow(database, segment, suspects):
+        if suspects is None and database.held_since is not None:
+            raise locks.OutOfTime
+        return all_ids(database, segment, suspects)
+
+    monkeypatch.setattr(collection_check, "_record_ids", slow)
+    # Without a lock somebody writes each time.
+    monkeypatch.setattr(locks.Database, "commits", lambda self: 0 if self.held_since else next(commits))
+    report = validate(path, live=True)
+    assert (said(report), report.unconfirmed) == ({("CHR070", "books")}, [])
+    [found] = report.findings
+    assert found.message.startswith("3 of ")
+    assert len(found.rows) == 3
 
 
 def test_a_transaction_that_was_interrupted_is_rolled_back_in_a_copy(bases, tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import np, pa, pc, pq
@@ -46,10 +46,12 @@ class Dataset:
 
     Args:
         store: where its files are.
+        stamps: path → size and time of a part when it was first read.
     """
 
     store: Store
     sources: tuple[Source, ...]
+    stamps: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -75,6 +77,7 @@ class Dataset:
         """
         hashes = []
         for part in source.collection.parts:
+            self._check_stamp(part)
             if part.sha256:
                 with self._reading(part):
                     check_part(self.store, part)
@@ -108,8 +111,19 @@ class Dataset:
 
     @contextlib.contextmanager
     def _parquet(self, part: Part) -> Iterator[Any]:
+        self._check_stamp(part)
         with self._reading(part), self.store.open_input(part.path) as stream:
             yield pq.ParquetFile(stream, pre_buffer=False, buffer_size=_BUFFER)
+        self._check_stamp(part)
+
+    def _check_stamp(self, part: Part) -> None:
+        """Refuse a part that is not the one that was looked at first: what is imported is what was proven whole."""
+        now = self.store.stamp(part.path)
+        if self.stamps.setdefault(part.path, now) != now:
+            message = f"{part.path} of the dataset {self.where} was replaced while it was read."
+            raise ChromaError(
+                "dataset_changed", message, "Let whoever writes the dataset finish; then run the import again: it mends what differs."
+            )
 
     @contextlib.contextmanager
     def _reading(self, part: Part) -> Iterator[None]:

@@ -82,6 +82,12 @@ class Store:
             found = self.filesystem.get_file_info(self.full(path))
             return found.size if found.type == pafs.FileType.File else None
 
+    def stamp(self, path: str) -> tuple[int | None, int | None]:
+        """Return size in bytes and time of the last change in nanoseconds of a file: others after it was replaced."""
+        with self._faults("read", path):
+            found = self.filesystem.get_file_info(self.full(path))
+            return found.size, found.mtime_ns
+
     def read(self, path: str) -> bytes | None:
         """Return the content of a small file; None where there is none."""
         with self._faults("read", path):

@@ -10,12 +10,12 @@ same hash once in 37 million directories, and then a difference of that one id i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import np
+from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import np, pa, pc
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.labels import LabelMap, read_labels
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import LABELS_FILE, Damaged
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.catalogue import METADATA, Entry, Part
@@ -27,6 +27,9 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.log import c
 _PAGE = 50_000
 # Pickle instructions that call something: REDUCE, INST, OBJ, NEWOBJ, EXT1 to EXT4, NEWOBJ_EX.
 _CALLS = re.compile(r"unsafe|makes an object|instruction 0x(52|69|6f|81|82|83|84|92)\b")
+
+
+Suspects = Collection[str] | None
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,28 @@ class CollectionCheck:
         self.folder = directory / part.id
         self._seen: Seen | None = None
 
-    def __call__(self, database: Database) -> list[Finding]:
-        """Return what is wrong with the collection; nothing where it was deleted meanwhile."""
+    def __call__(self, database: Database, suspects: Suspects = None) -> list[Finding]:
+        """Return what is wrong with the collection; nothing where it was deleted meanwhile.
+
+        Args:
+            suspects: the only ids to compare; all where None.
+        """
         segments = "SELECT count(*) FROM segments WHERE id = ? AND collection = ?"
         if not database.value(segments, (self.part.id, self.entry.id)):
             return []
         seen = self._look(database)
         return [
             finding(each.kind.id, each.message, self.entry.label, self.part.id, each.subject, each.rows)
-            for each in (*seen.findings, *self._against_log(database, seen))
+            for each in (*seen.findings, *self._against_log(database, seen, suspects))
         ]
+
+    def again(self, database: Database, found: Sequence[Finding]) -> list[Finding]:
+        """Look once more, but of the ids only at those that were found: that fits into a lock, however many there are."""
+        return self(database, {str(row) for each in found for row in each.rows})
+
+    def prepare(self, database: Database) -> None:
+        """Read the files, so that under a lock nothing is left to do but to see that they are still the same."""
+        self._look(database)
 
     def _look(self, database: Database) -> Seen:
         """Read the files, unless they are as they were."""
@@ -87,7 +102,7 @@ class CollectionCheck:
         """Return the raw position of a segment; None where there is none."""
         return database.value("SELECT seq_id FROM max_seq_id WHERE segment_id = ?", (segment,))
 
-    def _against_log(self, database: Database, seen: Seen) -> Iterator[Finding]:
+    def _against_log(self, database: Database, seen: Seen, suspects: Suspects) -> Iterator[Finding]:
         """Compare which ids the index has, with the log replayed, with those of the records."""
         sql = "SELECT id FROM segments WHERE collection = ? AND scope = ?"
         records = [str(row[0]) for row in database.rows(sql, (self.entry.id, METADATA))]
@@ -108,9 +123,10 @@ class CollectionCheck:
             yield from _check_null_documents(database, self.entry.topic, 0 if raw is None else start)
         behind = membership(changes(database, self.entry.topic, start))
         wanted = membership(changes(database, self.entry.topic, usable(self._position(database, records[0]), last) or 0))
-        ids = _Ids(lambda: _record_ids(database, records[0]), wanted)
+        ids = _Ids(lambda: _record_ids(database, records[0], suspects), wanted, suspects)
         if ids.doubles:
-            yield finding("CHR087", f"{len(ids.doubles)} ids have more than one record: {some(ids.named(ids.doubles))}.")
+            names = ids.names(ids.doubles)
+            yield finding("CHR087", f"{len(ids.doubles)} ids have more than one record: {_some(names, ids.doubles)}.", rows=names)
         if seen.files is None:
             yield from self._without_folder(ids, behind, started=raw is not None)
             return
@@ -121,24 +137,25 @@ class CollectionCheck:
             return  # No id of the index is known; that is said already.
         yield from check_lag(database, self.entry.topic, self.entry.threshold, start)
         labels = seen.labels
-        indexed = _Ids(lambda: [] if labels is None else _map_ids(labels), behind)
+        indexed = _Ids(lambda: [] if labels is None else _map_ids(labels, suspects), behind, suspects)
         if np.array_equal(ids.hashes, indexed.hashes):
             return
         if len(lost := np.setdiff1d(ids.hashes, indexed.hashes, assume_unique=True)):
-            message = f"{len(lost)} of {len(ids.hashes)} records are neither in the index nor in the log: {some(ids.named(lost))}."
-            yield finding("CHR070", message, rows=lost[:SUSPECTS].tolist())
+            names = ids.names(lost)
+            message = f"{len(lost)} of {len(ids.hashes)} records are neither in the index nor in the log: {_some(names, lost)}."
+            yield finding("CHR070", message, rows=names)
         if len(extra := np.setdiff1d(indexed.hashes, ids.hashes, assume_unique=True)):
-            message = f"{len(extra)} of {len(indexed.hashes)} vectors belong to ids that have no record: {some(indexed.named(extra))}."
-            yield finding("CHR071", message, rows=extra[:SUSPECTS].tolist())
+            names = indexed.names(extra)
+            message = f"{len(extra)} of {len(indexed.hashes)} vectors belong to ids that have no record: {_some(names, extra)}."
+            yield finding("CHR071", message, rows=names)
 
     def _without_folder(self, ids: _Ids, behind: Mapping[str, bool], started: bool) -> Iterator[Finding]:
         """Decide what a missing folder means: nothing, a delay, or a loss."""
-        logged = _Ids(list, behind)
+        logged = _Ids(list, behind, None)
         if len(lost := np.setdiff1d(ids.hashes, logged.hashes, assume_unique=True)):
-            message = (
-                f"Folder {self.part.id} does not exist; of {len(ids.hashes)} records the log lacks {len(lost)}: {some(ids.named(lost))}."
-            )
-            yield finding("CHR018", message, rows=lost[:SUSPECTS].tolist())
+            names = ids.names(lost)
+            message = f"Folder {self.part.id} does not exist; of {len(ids.hashes)} records the log lacks {len(lost)}: {_some(names, lost)}."
+            yield finding("CHR018", message, rows=names)
         elif started:
             yield finding("CHR018", f"Folder {self.part.id} does not exist, but the index was saved before.")
         elif len(ids.hashes):
@@ -151,9 +168,12 @@ class _Ids:
     Args:
         source: returns pages of ids, the same each time.
         changed: id → whether it exists afterwards.
+        suspects: the only ids that are asked for; all where None.
     """
 
-    def __init__(self, source: Callable[[], Iterable[list[str]]], changed: Mapping[str, bool]) -> None:
+    def __init__(self, source: Callable[[], Iterable[list[str]]], changed: Mapping[str, bool], suspects: Suspects) -> None:
+        if suspects is not None:
+            changed = {name: exists for name, exists in changed.items() if name in suspects}
         self.source, self.changed = source, changed
         pages = [np.fromiter(map(hash, page), np.int64, len(page)) for page in source()]
         stored = np.concatenate(pages) if pages else np.empty(0, np.int64)
@@ -165,18 +185,23 @@ class _Ids:
             unique = np.setdiff1d(np.union1d(unique, there), gone, assume_unique=True)
         self.hashes = unique
 
-    def named(self, hashes: Any) -> list[str]:
-        """Return the ids of hashes, the first few by name."""
-        wanted = set(hashes if isinstance(hashes, list) else hashes.tolist())
-        named: list[str] = []
+    def names(self, hashes: Any) -> list[str]:
+        """Return the ids of hashes, sorted, at most :data:`SUSPECTS` of them."""
+        wanted = set(map(int, hashes[:SUSPECTS]))
+        names: list[str] = []
         for page in (*self.source(), list(self.changed)):
             for name in page:
                 if hash(name) in wanted:
                     wanted.discard(hash(name))
-                    named.append(repr(name))
-            if len(named) >= SHOWN:
+                    names.append(name)
+            if not wanted:
                 break
-        return [*sorted(named[:SHOWN]), *[""] * (len(hashes) - min(len(named), SHOWN))]
+        return sorted(names)
+
+
+def _some(names: list[str], hashes: Any) -> str:
+    """Return the first few names, and how many more there are."""
+    return some([*map(repr, names), *[""] * (len(hashes) - len(names))])
 
 
 def _doubles(stored: Any) -> list[int]:
@@ -185,8 +210,15 @@ def _doubles(stored: Any) -> list[int]:
     return found
 
 
-def _record_ids(database: Database, segment: str) -> Iterator[list[str]]:
+def _record_ids(database: Database, segment: str, suspects: Suspects) -> Iterator[list[str]]:
     """Yield the ids of a METADATA segment, by the index that SQLite keeps for their uniqueness."""
+    if suspects is not None:
+        # As bytes: what is no UTF-8 cannot be bound as text.
+        names = [name.encode("utf-8", "surrogateescape") for name in suspects]
+        marks = ", ".join(["CAST(? AS TEXT)"] * len(names))
+        rows = database.rows(f"SELECT embedding_id FROM embeddings WHERE segment_id = ? AND embedding_id IN ({marks})", (segment, *names))
+        yield [name for (name,) in rows]
+        return
     above: Any = None
     while True:
         database.check_time()
@@ -203,9 +235,13 @@ def _record_ids(database: Database, segment: str) -> Iterator[list[str]]:
         above = rows[-1][0]
 
 
-def _map_ids(labels: LabelMap) -> Iterator[list[str]]:
-    for first in range(0, len(labels), _PAGE):
-        yield labels.ids.slice(first, _PAGE).to_pylist()
+def _map_ids(labels: LabelMap, suspects: Suspects) -> Iterator[list[str]]:
+    ids = labels.ids
+    if suspects is not None:
+        names = [name for name in suspects if name.encode("utf-8", "replace").decode() == name]
+        ids = ids.filter(pc.is_in(ids, pa.array(names, ids.type)))
+    for first in range(0, len(ids), _PAGE):
+        yield ids.slice(first, _PAGE).to_pylist()
 
 
 def _check_labels(folder: Path, files: Files) -> tuple[LabelMap | None, list[Finding]]:

@@ -48,7 +48,7 @@ class Finding:
         collection: ``tenant/database/name``; empty where no collection is concerned.
         segment: id of the segment; empty where none is concerned.
         subject: tells findings of one kind in one place apart, for example the table.
-        rows: what is concerned, as numbers: SQLite's rowids, or hashes of ids; some of it, to see whether it is the same later.
+        rows: what is concerned: SQLite's rowids, or ids of records; some of it, to see whether it is the same later.
     """
 
     kind: Kind
@@ -56,7 +56,7 @@ class Finding:
     collection: str = ""
     segment: str = ""
     subject: str = ""
-    rows: tuple[int, ...] = field(default=(), repr=False)
+    rows: tuple[int | str, ...] = field(default=(), repr=False)
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -189,6 +189,8 @@ _TABLE = (
 KINDS = {kind.id: kind for kind in _TABLE}
 
 
-def finding(identifier: str, message: str, collection: str = "", segment: str = "", subject: str = "", rows: Sequence[int] = ()) -> Finding:
+def finding(
+    identifier: str, message: str, collection: str = "", segment: str = "", subject: str = "", rows: Sequence[int | str] = ()
+) -> Finding:
     """Return a finding of the catalogue; see :class:`Finding` for the arguments."""
     return Finding(KINDS[identifier], message, collection, segment, subject, tuple(rows))

@@ -28,6 +28,7 @@ ATTEMPTS = 8
 LOOKS = 2
 SETTLED = 0.12
 PAUSE = 0.4
+_STAY = " At least "
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,14 @@ class Check:
         run: returns what is wrong.
         folder: that must stand still while a finding is confirmed.
         again: looks only at what was found; ``run`` where absent.
+        prepare: does before a lock what need not be done under it.
     """
 
     name: str
     run: Callable[[Database], list[Finding]]
     folder: Path | None = None
     again: Callable[[Database, Sequence[Finding]], list[Finding]] | None = None
+    prepare: Callable[[Database], None] | None = None
 
 
 def attempt(check: Check, database: Database) -> tuple[list[Finding], list[str], list[str]]:
@@ -98,6 +101,8 @@ def _confirmed(check: Check, database: Database, found: Sequence[Finding]) -> tu
 def _look_again(check: Check, database: Database, kept: Sequence[Finding], locked: bool) -> list[Finding] | None:
     """Run a check while nobody writes, by a lock or by luck; None where that did not succeed."""
     try:
+        if check.prepare:
+            check.prepare(database)
         with database.hold() if locked else contextlib.nullcontext():
             before = _settled(check.folder, database)
             commits = database.commits()
@@ -113,14 +118,16 @@ def _seen_twice(before: Sequence[Finding], again: Sequence[Finding]) -> list[Fin
 
     0.x saves an index before it commits the records to SQLite, so that each look may find other ids that are only there for a moment.
     """
-    earlier = {each.key: set(each.rows) for each in before}
+    now = {each.key: set(each.rows) for each in again}
     kept = []
-    for each in again:
-        rows = tuple(row for row in each.rows if row in earlier.get(each.key, ()))
-        if each.key in earlier and len(rows) == len(each.rows):
+    for each in before:
+        rows = tuple(row for row in each.rows if row in now.get(each.key, ()))
+        # The first look counted all, a second one perhaps only what the first one found.
+        if each.key in now and len(rows) == len(each.rows):
             kept.append(each)
         elif rows:
-            kept.append(replace(each, rows=rows, message=f"{each.message} At least {len(rows)} of them stay."))
+            message = each.message.partition(_STAY)[0]
+            kept.append(replace(each, rows=rows, message=f"{message}{_STAY}{len(rows)} of them stay."))
     return kept
 
 

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.database import changed, needs_copy, open_database
@@ -230,7 +230,7 @@ def _only(check: Check, labels: set[str]) -> Check:
     def run(database: Database) -> list[Finding]:
         return [each for each in check.run(database) if not each.collection or each.collection in labels]
 
-    return Check(check.name, run, check.folder, check.again)
+    return replace(check, run=run)
 
 
 def _plan(path: Path, catalogue: Catalogue, chosen: set[str]) -> list[Check]:
@@ -246,7 +246,8 @@ def _plan(path: Path, catalogue: Catalogue, chosen: set[str]) -> list[Check]:
         parts = catalogue.parts(entry.id, VECTOR)
         # Otherwise CHR013, CHR015 or CHR021 says so; what is no UUID may be a path to anywhere.
         if entry.id in chosen and len(parts) == 1 and is_uuid(parts[0].id):
-            checks.append(Check(f"collection {entry.label}", CollectionCheck(entry, parts[0], path, modern), path / parts[0].id))
+            one = CollectionCheck(entry, parts[0], path, modern)
+            checks.append(Check(f"collection {entry.label}", one, path / parts[0].id, one.again, one.prepare))
     checks += [Check(name, run, again=again) for name, run, again in scans(catalogue)]
     return [
         *checks,
