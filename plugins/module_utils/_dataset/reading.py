@@ -108,13 +108,13 @@ class Dataset:
                     if source.foreign:
                         columns = {name: column if name == source.columns.vector else plain(column) for name, column in columns.items()}
                     yield pa.RecordBatch.from_pydict(columns)
+        self._check_stamp(part)
 
     @contextlib.contextmanager
     def _parquet(self, part: Part) -> Iterator[Any]:
         self._check_stamp(part)
         with self._reading(part), self.store.open_input(part.path) as stream:
             yield pq.ParquetFile(stream, pre_buffer=False, buffer_size=_BUFFER)
-        self._check_stamp(part)
 
     def _check_stamp(self, part: Part) -> None:
         """Refuse a part that is not the one that was looked at first: what is imported is what was proven whole."""

@@ -29,9 +29,6 @@ _PAGE = 50_000
 _CALLS = re.compile(r"unsafe|makes an object|instruction 0x(52|69|6f|81|82|83|84|92)\b")
 
 
-Suspects = Collection[str] | None
-
-
 @dataclass(frozen=True)
 class Seen:
     """What the folder of an index said, while it had the stamp.
@@ -62,7 +59,7 @@ class CollectionCheck:
         self.folder = directory / part.id
         self._seen: Seen | None = None
 
-    def __call__(self, database: Database, suspects: Suspects = None) -> list[Finding]:
+    def __call__(self, database: Database, suspects: Collection[str] | None = None) -> list[Finding]:
         """Return what is wrong with the collection; nothing where it was deleted meanwhile.
 
         Args:
@@ -102,7 +99,7 @@ class CollectionCheck:
         """Return the raw position of a segment; None where there is none."""
         return database.value("SELECT seq_id FROM max_seq_id WHERE segment_id = ?", (segment,))
 
-    def _against_log(self, database: Database, seen: Seen, suspects: Suspects) -> Iterator[Finding]:
+    def _against_log(self, database: Database, seen: Seen, suspects: Collection[str] | None) -> Iterator[Finding]:
         """Compare which ids the index has, with the log replayed, with those of the records."""
         sql = "SELECT id FROM segments WHERE collection = ? AND scope = ?"
         records = [str(row[0]) for row in database.rows(sql, (self.entry.id, METADATA))]
@@ -171,7 +168,7 @@ class _Ids:
         suspects: the only ids that are asked for; all where None.
     """
 
-    def __init__(self, source: Callable[[], Iterable[list[str]]], changed: Mapping[str, bool], suspects: Suspects) -> None:
+    def __init__(self, source: Callable[[], Iterable[list[str]]], changed: Mapping[str, bool], suspects: Collection[str] | None) -> None:
         if suspects is not None:
             changed = {name: exists for name, exists in changed.items() if name in suspects}
         self.source, self.changed = source, changed
@@ -210,7 +207,7 @@ def _doubles(stored: Any) -> list[int]:
     return found
 
 
-def _record_ids(database: Database, segment: str, suspects: Suspects) -> Iterator[list[str]]:
+def _record_ids(database: Database, segment: str, suspects: Collection[str] | None) -> Iterator[list[str]]:
     """Yield the ids of a METADATA segment, by the index that SQLite keeps for their uniqueness."""
     if suspects is not None:
         # As bytes: what is no UTF-8 cannot be bound as text.
@@ -235,7 +232,7 @@ def _record_ids(database: Database, segment: str, suspects: Suspects) -> Iterato
         above = rows[-1][0]
 
 
-def _map_ids(labels: LabelMap, suspects: Suspects) -> Iterator[list[str]]:
+def _map_ids(labels: LabelMap, suspects: Collection[str] | None) -> Iterator[list[str]]:
     ids = labels.ids
     if suspects is not None:
         names = [name for name in suspects if name.encode("utf-8", "replace").decode() == name]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import shutil
@@ -382,12 +383,11 @@ def test_wherever_the_removal_of_the_old_is_cut_short_the_next_run_ends_it(local
     for survived in range(6):
         folder = tmp_path / str(survived) / "set"
         assert code_of(Numbers({"a": 95}, fails_after=8), way(str(folder)), WANTED) == "unreachable"
-        removed = []
+        left = itertools.count(survived, -1)
 
-        def remove(store, path, survived=survived, removed=removed, remove=Store.remove):
-            if len(removed) >= survived:
+        def remove(store, path, left=left, remove=Store.remove):
+            if next(left) <= 0:
                 raise KeyboardInterrupt
-            removed.append(path)
             remove(store, path)
 
         with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
