@@ -156,7 +156,8 @@ class CollectionCheck:
         elif started:
             yield finding("CHR018", f"Folder {self.part.id} does not exist, but the index was saved before.")
         elif len(ids.hashes):
-            yield finding("CHR019", f"Folder {self.part.id} does not exist; the log holds all {len(ids.hashes)} records.")
+            message = f"Folder {self.part.id} does not exist; the log holds all {len(ids.hashes)} records."
+            yield finding("CHR019", message, rows=ids.names(ids.hashes))
 
 
 class _Ids:
