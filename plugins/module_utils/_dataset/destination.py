@@ -219,11 +219,12 @@ class Destination:
             ChromaError: ``manifest_mismatch`` where the store does not hold what was written; ``busy`` where another export to the same
                 prefix has begun or finished.
         """
-        check_sizes(self.work, manifest)
         if not self.final.local:
             self._check_alone(state)
             if self.final.read(MANIFEST) != self._found:
                 raise self._overtaken()
+        # One that finished meanwhile took parts of this one away.
+        check_sizes(self.work, manifest)
         for path, content in files.items():
             self.work.write(path, content)
         if self.final.local:
@@ -231,9 +232,9 @@ class Destination:
             self._rename()
         else:
             # Between that look and this write another one could still finish.
-            check_sizes(self.final, manifest)
             if self.final.read(MANIFEST) != files[MANIFEST]:
                 raise self._overtaken()
+            check_sizes(self.final, manifest)
         self.tidy(manifest, state.key)
 
     def tidy(self, manifest: Manifest, key: str) -> None:

@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import StoredCollection
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset import export as exports
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.destination import STATE, state_key
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.export import Wanted, export, plan_export
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.manifest import GENERATOR, Manifest, Origin
@@ -34,6 +36,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.sources i
     stored_settings,
 )
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.store import Store, check_part, open_store, read_manifest
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.writer import overlapped
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 
 SIZE = 10
@@ -285,6 +288,13 @@ class Meanwhile(Numbers):
             yield batch
 
 
+@pytest.fixture
+def in_turn(monkeypatch):
+    """Let an export read on only when what it has read is written, so that what happens meanwhile happens at one point."""
+    monkeypatch.setattr(exports, "overlapped", partial(overlapped, depth=0))
+
+
+@pytest.mark.usefixtures("in_turn")
 @pytest.mark.parametrize("fingerprint", ["f", "other"])
 @pytest.mark.parametrize("dies", [True, False])
 def test_of_two_exports_to_one_prefix_the_one_that_is_done_stays(dies, fingerprint, tmp_path):
@@ -300,6 +310,7 @@ def test_of_two_exports_to_one_prefix_the_one_that_is_done_stays(dies, fingerpri
     check_whole(tmp_path, 60)
 
 
+@pytest.mark.usefixtures("in_turn")
 def test_of_two_exports_to_one_prefix_the_one_that_was_overtaken_stops(tmp_path):
     """The second takes over what the first has finished, and dies: the first must not go on with its state."""
     first = Meanwhile({"a": 95})
