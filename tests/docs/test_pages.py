@@ -112,7 +112,17 @@ def script_of(page: Path, scratch: Path) -> str:
 PAGES_THAT_RUN = [page for page in PAGES if any(block.runs and block.language in ("bash", "python") for block in blocks_of(page))]
 
 
+@pytest.fixture
+def served() -> None:
+    """Wait until the ingress knows the pod: the page before may have replaced it, and a ready pod is known there a moment later."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    patience = ["--silent", "--show-error", "--fail", "--output", os.devnull, "--retry", "120", "--retry-delay", "1", "--retry-all-errors"]
+    authority = str(cache / "thinkube-chroma/cluster/pki/ca.crt")
+    subprocess.run(["curl", *patience, "--cacert", authority, "https://chroma.thinkube.test/api/v2/heartbeat"], check=True, timeout=600)
+
+
 @pytest.mark.cluster
+@pytest.mark.usefixtures("served")
 @pytest.mark.parametrize("page", PAGES_THAT_RUN, ids=lambda page: str(page.relative_to(ROOT)))
 def test_page_runs_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
     # A user has neither of these set; blocks set what they need.
