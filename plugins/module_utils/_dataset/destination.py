@@ -286,15 +286,16 @@ class Destination:
         return True
 
     def _remove_replaced(self) -> None:
-        """Remove the dataset that was replaced, its manifest last: it says that the rest is ours."""
-        if os.path.isdir(self._replaced):
+        """Remove the dataset that was replaced, its manifest last: it says that the rest is ours, so that the next run can go on."""
+        if not os.path.isdir(self._replaced):
+            return
+        with self._reported("Could not remove what was replaced at"):
             for entry in os.scandir(self._replaced):
                 if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path, ignore_errors=True)
+                    shutil.rmtree(entry.path)
                 elif entry.name != MANIFEST:
-                    with contextlib.suppress(OSError):
-                        os.unlink(entry.path)
-            shutil.rmtree(self._replaced, ignore_errors=True)
+                    os.unlink(entry.path)
+            shutil.rmtree(self._replaced)
 
     @property
     def _replaced(self) -> str:

@@ -409,6 +409,28 @@ def test_wherever_the_removal_of_the_old_is_cut_short_the_next_run_ends_it(local
         assert [each.name for each in folder.parent.iterdir()] == ["set"]
 
 
+def test_what_was_replaced_and_cannot_be_removed_is_said_and_removed_by_the_next_run(tmp_path, monkeypatch):
+    folder = tmp_path / "set"
+    export(Numbers({"a": 95}), open_store(str(folder)), WANTED)
+    remove = shutil.rmtree
+
+    def refusing(path, *rest, **options):
+        if str(path).endswith(".replaced/collections"):
+            raise PermissionError(13, "Permission denied")
+        remove(path, *rest, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", refusing)
+        with pytest.raises(ChromaError, match="Could not remove what was replaced"):
+            export(Numbers({"a": 45}, fingerprint="other"), open_store(str(folder)), replace(WANTED, overwrite=True))
+        # The new one is whole, and of the old one it can still be told whose it is.
+        assert ids_of(folder, "a") == [f"a-{number}" for number in range(45)]
+        assert (tmp_path / "set.replaced" / "manifest.json").is_file()
+    export(Numbers({"a": 45}, fingerprint="other"), open_store(str(folder)), replace(WANTED, overwrite=True))
+    check_whole(folder, 45)
+    assert [each.name for each in tmp_path.iterdir()] == ["set"]
+
+
 DATASET = Manifest("2026-01-01T00:00:00+00:00", GENERATOR, Origin("directory", None, state_key("f")), True, ())
 
 
