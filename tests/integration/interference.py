@@ -11,7 +11,8 @@ import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
 
-# What becomes of a request: None passes it on, "hang" never answers it, a number answers with that status.
+# What becomes of a request: None passes it on, "hang" never answers it, a number answers with that status; "flip" passes it on with one
+# bit of its body changed, "cut" only the first half of its body, and then closes both connections.
 Decision = Callable[[str, str, int], "int | str | None"]
 
 LEFT_OUT = ("connection", "transfer-encoding", "content-length", "keep-alive")
@@ -64,8 +65,14 @@ def _handler(state: Proxy) -> type[http.server.BaseHTTPRequestHandler]:
             if decision == "hang":
                 state.over.wait(300)
                 self.close_connection = True
+            elif decision == "flip":
+                middle = len(body) // 2
+                self._pass(body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :] if body else body)
+            elif decision == "cut":
+                self._cut(body)
             elif decision is not None:
-                self._answer(int(decision), {}, b"" if self.command == "HEAD" else b"<Error><Code>InternalError</Code></Error>")
+                said = b"<Error><Code>%s</Code></Error>" % (b"AccessDenied" if decision == 403 else b"InternalError")
+                self._answer(int(decision), {}, b"" if self.command == "HEAD" else said)
             else:
                 self._pass(body)
 
@@ -83,6 +90,19 @@ def _handler(state: Proxy) -> type[http.server.BaseHTTPRequestHandler]:
                 self.send_response_only(100)
                 self.end_headers()
             return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+        def _cut(self, body: bytes) -> None:
+            target = urllib.parse.urlsplit(state.target)
+            connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=60)
+            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for key, value in self.headers.items():
+                if key.lower() not in (*LEFT_OUT, "expect"):
+                    connection.putheader(key, value)
+            connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders()
+            connection.send(body[: len(body) // 2])
+            connection.close()
+            self.close_connection = True
 
         def _pass(self, body: bytes) -> None:
             target = urllib.parse.urlsplit(state.target)

@@ -79,9 +79,11 @@ def running(root: Path | None = None, *, port: int = 0, wait: float = 30.0) -> I
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="object-store-", dir="/var/tmp", ignore_cleanup_errors=True)))
         buckets = root or scratch / "buckets"
         (buckets / "chroma").mkdir(parents=True, exist_ok=True)
+        (scratch / "accounts").mkdir()
         port = port or servers.free_port()
         access_key, secret_key = "test", "test-secret-key-of-no-value"
-        command = [str(program()), "--port", f"127.0.0.1:{port}", "--health", "/healthz", "--quiet", "posix", str(buckets)]
+        listening = ["--port", f"127.0.0.1:{port}", "--health", "/healthz", "--quiet", "--iam-dir", str(scratch / "accounts")]
+        command = [str(program()), *listening, "posix", str(buckets)]
         log = scratch / "log"
         with log.open("wb") as output:
             environment = {**os.environ, "ROOT_ACCESS_KEY": access_key, "ROOT_SECRET_KEY": secret_key}
@@ -90,6 +92,15 @@ def running(root: Path | None = None, *, port: int = 0, wait: float = 30.0) -> I
         if not servers.until_answers(port, "/healthz", process, wait):
             raise RuntimeError(f"versitygw did not answer within {wait:.0f} s:\n{log.read_text(errors='replace')[-2000:]}")
         yield ObjectStore(f"http://127.0.0.1:{port}", "chroma", access_key, secret_key, buckets, process.pid)
+
+
+def add_stranger(store: ObjectStore) -> tuple[str, str]:
+    """Make an account that may do nothing in any bucket that is there; return its two keys."""
+    keys = ("stranger", "secret-of-the-stranger")
+    who = ["--access", store.access_key, "--secret", store.secret_key, "--endpoint-url", store.endpoint]
+    made = ["create-user", "--access", keys[0], "--secret", keys[1], "--role", "user"]
+    subprocess.run([str(program()), "admin", *who, *made], check=True, stdout=subprocess.DEVNULL)
+    return keys
 
 
 if __name__ == "__main__":
