@@ -14,10 +14,17 @@ description:
   - Collections are created without an embedding function, so that no client loads the ONNX model of the default one.
     Records need embeddings, see M(thinkube.chroma.chroma_record).
   - Reads the collection back after each change.
+  - A collection with records is deleted or renamed as a transaction, which can be undone, see
+    M(thinkube.chroma.chroma_collection_undo) - first a restore point of it goes into O(repository), and is read back. What fails is
+    rolled back. What was killed is completed or rolled back by the next transaction.
 author:
   - The thinkube.chroma contributors (@thinkube)
 extends_documentation_fragment:
   - thinkube.chroma.connection
+  - thinkube.chroma.transaction
+  - thinkube.chroma.repository
+  - thinkube.chroma.dataset
+  - thinkube.chroma.cluster
   - thinkube.chroma.attributes
 options:
   name:
@@ -29,7 +36,7 @@ options:
   state:
     description:
       - V(present) creates the collection, or changes what differs.
-      - V(absent) deletes it with its records.
+      - V(absent) deletes it with its records, and sees that nothing of it is left.
     type: str
     choices: [present, absent]
     default: present
@@ -38,6 +45,24 @@ options:
       - Rename the collection O(name) to this.
       - Nothing is done where only a collection of the new name exists. It is an error where both or none exist.
     type: str
+  force:
+    description:
+      - Whether a collection with records is deleted or renamed without a restore point, where there is no O(repository).
+      - What was deleted so is gone for good.
+    type: bool
+    default: false
+    version_added: 1.3.0
+  damaged:
+    description:
+      - With O(state=absent), delete a collection whose index is damaged, after M(thinkube.chroma.chroma_recover) has recovered it as
+        another one. The server is asked for nothing but the deletion, because one that loads such an index may end.
+      - Instead of a restore point, what SQLite has of it goes into quarantine in O(path), which is needed.
+        M(thinkube.chroma.chroma_repair) removes it there after its grace time. It cannot be undone.
+      - Refused with the code V(no_restore_point) unless the journal names a collection that it was recovered as, and that one has
+        records; O(force) deletes it all the same.
+    type: bool
+    default: false
+    version_added: 1.3.0
   metadata:
     description:
       - The whole metadata of the collection. What is not in it is removed, because Chroma replaces metadata and does not merge.
@@ -74,6 +99,7 @@ options:
         type: int
 seealso:
   - module: thinkube.chroma.chroma_collection_info
+  - module: thinkube.chroma.chroma_collection_undo
   - module: thinkube.chroma.chroma_record
 """
 
@@ -88,19 +114,42 @@ EXAMPLES = r"""
       description: Chapters of our books
       year: 2026
 
-- name: Rename it
+- name: Rename it, with a restore point
   thinkube.chroma.chroma_collection:
     url: https://chroma.example.com
     token: "{{ chroma_token }}"
     name: books
     new_name: library
+    path: /data
+    repository: /backups/chroma
+    repository_password_file: /etc/chroma-backup/password
 
-- name: Delete it
+- name: Delete it, with a restore point, from a machine that does not have the data directory
   thinkube.chroma.chroma_collection:
     url: https://chroma.example.com
     token: "{{ chroma_token }}"
     name: library
     state: absent
+    journal_path: /var/lib/chroma-journal
+    repository: /backups/chroma
+    repository_password_file: /etc/chroma-backup/password
+
+- name: Delete a damaged collection that was recovered as another one
+  thinkube.chroma.chroma_collection:
+    url: https://chroma.example.com
+    token: "{{ chroma_token }}"
+    name: books-damaged
+    state: absent
+    damaged: true
+    path: /data
+
+- name: Delete what nobody will miss
+  thinkube.chroma.chroma_collection:
+    url: https://chroma.example.com
+    token: "{{ chroma_token }}"
+    name: scratch
+    state: absent
+    force: true
 """
 
 RETURN = r"""
@@ -152,8 +201,55 @@ collection:
     embedding_function: ""
     tenant: default_tenant
     database: default_database
+records:
+  description: Records that the collection had.
+  returned: when it was deleted or renamed, or would be
+  type: int
+  sample: 20000
+restore_point:
+  description: Id of the backup that holds the collection as it was before; empty where none was made.
+  returned: when it was deleted or renamed, or would be
+  type: str
+  sample: 20260831T121500Z-9c03d1
+quarantine:
+  description: Id of the quarantine with what SQLite had of a damaged collection; otherwise empty.
+  returned: when it was deleted, or would be
+  type: str
+  sample: ""
+entry:
+  description: Number of the transaction in the journal, for M(thinkube.chroma.chroma_collection_undo); null without a journal.
+  returned: when it was deleted or renamed, or would be
+  type: int
+  sample: 17
+finished:
+  description: Transactions that had been interrupted, and what became of them now.
+  returned: when it was deleted or renamed, or would be
+  type: list
+  elements: dict
+  contains:
+    entry:
+      description: Number in the journal.
+      type: int
+    operation:
+      description: V(delete-collection), V(rename-collection) or V(undo-collection).
+      type: str
+    collection:
+      description: The collection, as C(tenant/database/name).
+      type: str
+    status:
+      description: V(done), V(rolled_back) or V(interrupted).
+      type: str
+    reason:
+      description: Why.
+      type: str
+  sample: []
+rolled_back:
+  description: Whether everything is again as it was before. Otherwise the next transaction goes on with that.
+  returned: failure, once the transaction had begun
+  type: bool
+  sample: true
 code:
-  description: Stable identifier of the error, such as V(invalid_name), V(invalid_metadata), V(immutable), V(conflict) or V(not_found).
+  description: Stable identifier of the error, such as V(invalid_name), V(immutable), V(conflict), V(not_found) or V(no_restore_point).
   returned: failure
   type: str
   sample: conflict
@@ -166,9 +262,10 @@ hint:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._arguments import client_from, connection_spec
-from ansible_collections.thinkube.chroma.plugins.module_utils._collections import WantedCollection, ensure_collection, ensure_no_collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._arguments import connection_spec
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
+from ansible_collections.thinkube.chroma.plugins.module_utils._signals import end_in_order
+from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.arguments import collection_from, transaction_spec
 
 HNSW = {
     "ef_construction": {"type": "int"},
@@ -177,33 +274,32 @@ HNSW = {
     "resize_factor": {"type": "float"},
     "sync_threshold": {"type": "int"},
 }
+OWN = {
+    "name": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "new_name": {"type": "str"},
+    "metadata": {"type": "dict"},
+    "space": {"type": "str", "choices": ["l2", "cosine", "ip"]},
+    "hnsw": {"type": "dict", "options": HNSW},
+    "force": {"type": "bool", "default": False},
+    "damaged": {"type": "bool", "default": False},
+}
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec=connection_spec(
-            name={"type": "str", "required": True},
-            state={"type": "str", "choices": ["present", "absent"], "default": "present"},
-            new_name={"type": "str"},
-            metadata={"type": "dict"},
-            space={"type": "str", "choices": ["l2", "cosine", "ip"]},
-            hnsw={"type": "dict", "options": HNSW},
-        ),
+        argument_spec=connection_spec(**transaction_spec(), **OWN),
+        mutually_exclusive=[("path", "journal_path")],
         supports_check_mode=True,
     )
-    params = module.params
-    settings = {"space": params["space"], **(params["hnsw"] or {})}
-    configuration = {key: value for key, value in settings.items() if value is not None}
+    end_in_order()
     try:
-        client = client_from(params)
-        if params["state"] == "present":
-            wanted = WantedCollection(params["name"], params["new_name"], params["metadata"], configuration)
-            result = ensure_collection(client, wanted, check=module.check_mode)
-        else:
-            result = ensure_no_collection(client, params["name"], check=module.check_mode)
+        result = collection_from(module.params, module.check_mode)
     except ChromaError as error:
         module.fail_json(**error.as_result())
+    for warning in result.pop("warnings", ()):
+        module.warn(warning)
     module.exit_json(**result)
 
 
