@@ -69,7 +69,9 @@ class Sandbox:
         folder = Path(self.run("/bin/bash", "-c", lib).stdout)
         assert folder.parent == self.cache
         self.install_recorder(folder / "bin")
-        (folder / "bin" / "python").symlink_to(sys.executable)
+        # A link would lose the packages of the environment that it leads to.
+        (folder / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        (folder / "bin" / "python").chmod(0o755)
         (folder / ".complete").touch()
         return folder
 

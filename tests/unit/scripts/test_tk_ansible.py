@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -147,7 +148,7 @@ def test_looking_at_a_playbook_starts_no_cluster(local: Sandbox, option: str) ->
 
 def answer_for_the_cluster(local: Sandbox) -> None:
     stand_in = next(local.cache.glob("venv-*")) / "bin" / "python"
-    real = stand_in.readlink()
+    real = sys.executable
     stand_in.unlink()
     # Only the question to the API server is answered for it; everything else is Python's.
     stand_in.write_text(f'#!/bin/sh\n[ "$1" = - ] && exit "$CLUSTER_ANSWERS"\nexec {real} "$@"\n')
