@@ -12,10 +12,11 @@ from __future__ import annotations
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from ansible_collections.thinkube.chroma.plugins.module_utils._answers import HNSW_KEYS, Collection, collection_of, nearest_of, rows_of
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._transport import Connection, Exchange, Transport
 
@@ -23,48 +24,6 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._transport import 
 PAGE = 1000
 # 1.x's max_batch_size; 0.x allows 41666, which only makes requests larger.
 BATCH = 5461
-
-# Name of a setting in 1.x's configuration → the key in the metadata of a collection, which all releases read.
-HNSW_KEYS = {
-    "space": "hnsw:space",
-    "ef_construction": "hnsw:construction_ef",
-    "ef_search": "hnsw:search_ef",
-    "max_neighbors": "hnsw:M",
-    "resize_factor": "hnsw:resize_factor",
-    "sync_threshold": "hnsw:sync_threshold",
-}
-DEFAULT_SPACE = "l2"
-# In effect on 0.4, which describes no configuration (chromadb/segment/impl/vector/hnsw_params.py).
-_DEFAULTS_0_4 = {"space": DEFAULT_SPACE, "ef_construction": 100, "ef_search": 10, "M": 16, "resize_factor": 1.2, "sync_threshold": 1000}
-
-
-@dataclass(frozen=True)
-class Collection:
-    """A collection as the server describes it.
-
-    Args:
-        id: UUID; the data endpoints take it and not the name.
-        metadata: as stored, including ``hnsw:*`` keys; empty where there is none.
-        dimension: of the embeddings; None while it is empty, and on 0.4, which does not say.
-        configuration: index settings in effect, by the names of 1.x (see :data:`HNSW_KEYS`); what the server does not say is absent.
-        embedding_function: name of the function that clients are told to use; empty where it is null.
-        described: the server's whole description, as it came.
-    """
-
-    id: str
-    name: str
-    metadata: Mapping[str, Any]
-    dimension: int | None
-    configuration: Mapping[str, Any]
-    embedding_function: str
-    tenant: str
-    database: str
-    described: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def space(self) -> str:
-        """The distance function: ``l2``, ``cosine`` or ``ip``."""
-        return str(self.configuration.get("space", DEFAULT_SPACE))
 
 
 class ChromaClient:
@@ -156,7 +115,7 @@ class ChromaClient:
     def get_collection(self, name: str) -> Collection | None:
         """Return the collection of that name, or None."""
         try:
-            return _collection(self._transport.request("GET", self._collections(name)))
+            return collection_of(self._transport.request("GET", self._collections(name)))
         except ChromaError as error:
             if error.code == "not_found":
                 return None
@@ -179,7 +138,7 @@ class ChromaClient:
         found: list[Collection] = []
         while True:
             page = self._transport.request("GET", self._collections(limit=PAGE, offset=len(found)))
-            found += [_collection(each) for each in page]
+            found += [collection_of(each) for each in page]
             if len(page) < PAGE:
                 return sorted(found, key=lambda each: each.name)
 
@@ -222,7 +181,7 @@ class ChromaClient:
         else:
             body["configuration"] = {"hnsw": dict(configuration or {}), "embedding_function": embedding_function}
         body["metadata"] = body["metadata"] or None  # an empty one is refused
-        return _collection(self._transport.request("POST", self._collections(), body))
+        return collection_of(self._transport.request("POST", self._collections(), body))
 
     def update_collection(
         self,
@@ -230,6 +189,7 @@ class ChromaClient:
         name: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         configuration: Mapping[str, Any] | None = None,
+        embedding_function: Mapping[str, Any] | None = None,
     ) -> None:
         """Rename a collection, replace its metadata, or change settings of its index.
 
@@ -238,6 +198,7 @@ class ChromaClient:
             name: the new name; look first whether it is taken, the server only reports a database error.
             metadata: the whole new metadata; Chroma replaces and does not merge.
             configuration: settings to change (1.x only; 0.x ignores them silently).
+            embedding_function: what clients are told to use from now on (1.x only).
         """
         body: dict[str, Any] = {}
         if name is not None:
@@ -245,8 +206,10 @@ class ChromaClient:
         if metadata is not None:
             # Empty metadata is refused by 1.x and ignored by 0.x; nulls remove, on all of them.
             body["new_metadata"] = dict(metadata) or dict.fromkeys(collection.metadata)
-        if configuration:
-            body["new_configuration"] = {"hnsw": dict(configuration)}
+        if configuration or embedding_function:
+            body["new_configuration"] = {"hnsw": dict(configuration)} if configuration else {}
+            if embedding_function:
+                body["new_configuration"]["embedding_function"] = dict(embedding_function)
         self._transport.request("PUT", self._data(collection), body)
 
     def delete_collection(self, name: str) -> None:
@@ -263,15 +226,15 @@ class ChromaClient:
         """Send one batch that is encoded already (see :func:`_records.encode_batches`).
 
         Args:
-            action: ``upsert``, or ``update``, which leaves embeddings as they are. There is no ``add``:
-                Chroma ignores it silently where the id exists.
+            action: ``upsert``, or ``update``, which leaves embeddings as they are; or ``add``, which Chroma ignores silently where the
+                id exists: only for what must not replace a record.
         """
         self._transport.request("POST", self._data(collection, action), payload, repeatable=True)
 
-    def delete(self, collection: Collection, ids: Sequence[str]) -> None:
-        """Delete records by id, in pages; absent ones are ignored by the server."""
-        for start in range(0, len(ids), PAGE):
-            self._transport.request("POST", self._data(collection, "delete"), {"ids": list(ids[start : start + PAGE])}, repeatable=True)
+    def delete(self, collection: Collection, ids: Sequence[str], page: int = PAGE) -> None:
+        """Delete records by id, ``page`` at a time; absent ones are ignored by the server."""
+        for start in range(0, len(ids), page):
+            self._transport.request("POST", self._data(collection, "delete"), {"ids": list(ids[start : start + page])}, repeatable=True)
 
     def get(
         self,
@@ -294,11 +257,11 @@ class ChromaClient:
         body = {key: value for key, value in body.items() if value is not None}
         if ids is not None:
             for start in range(0, len(ids), page):
-                yield from _rows(self._get(collection, {**body, "ids": list(ids[start : start + page])}))
+                yield from rows_of(self._get(collection, {**body, "ids": list(ids[start : start + page])}))
             return
         offset = 0
         while True:
-            rows = _rows(self._get(collection, {**body, "limit": page, "offset": offset}))
+            rows = rows_of(self._get(collection, {**body, "limit": page, "offset": offset}))
             yield from rows
             if len(rows) < page:
                 return
@@ -324,10 +287,7 @@ class ChromaClient:
         body = {"query_embeddings": [list(each) for each in query_embeddings], "n_results": n_results}
         body |= {key: value for key, value in options.items() if value is not None}
         answer = self._transport.request("POST", self._data(collection, "query"), body, repeatable=True)
-        return [
-            _rows({key: value[index] for key, value in answer.items() if _is_list(value) and key in _ALL})
-            for index in range(len(answer["ids"]))
-        ]
+        return nearest_of(answer)
 
     # Paths
 
@@ -366,44 +326,5 @@ class ChromaClient:
         return f"{self._databases(self.connection.database)}/collections/{collection.id}{tail}"
 
 
-_FIELDS = {"embeddings": "embedding", "documents": "document", "metadatas": "metadata", "uris": "uri", "distances": "distance"}
-_ALL = ("ids", *_FIELDS)
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
-
-
 def _quoted(name: str) -> str:
     return urllib.parse.quote(name, safe="")
-
-
-def _rows(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Turn Chroma's columns into rows; 0.4 to 1.x agree on them, and leave out by null what was not asked for."""
-    columns = {field: answer[key] for key, field in _FIELDS.items() if _is_list(answer.get(key))}
-    return [{"id": each, **{field: values[index] for field, values in columns.items()}} for index, each in enumerate(answer["ids"])]
-
-
-def _collection(answer: Mapping[str, Any]) -> Collection:
-    metadata = answer.get("metadata") or {}
-    return Collection(
-        id=answer["id"],
-        name=answer["name"],
-        metadata=metadata,
-        dimension=answer.get("dimension"),
-        configuration=index_settings(answer.get("configuration_json") or {}, metadata),
-        embedding_function=str(((answer.get("configuration_json") or {}).get("embedding_function") or {}).get("name") or ""),
-        tenant=answer["tenant"],
-        database=answer["database"],
-        described=answer,
-    )
-
-
-def index_settings(stored: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the index settings in effect: 1.x says them; on 0.x the ``hnsw:`` keys of the metadata override its defaults."""
-    if "hnsw" in stored:
-        return {key: stored["hnsw"][key] for key in HNSW_KEYS if key in (stored["hnsw"] or {})}
-    defaults = stored.get("hnsw_configuration") or _DEFAULTS_0_4
-    settings = {key: defaults.get({"max_neighbors": "M"}.get(key, key)) for key in HNSW_KEYS}
-    settings |= {key: metadata[name] for key, name in HNSW_KEYS.items() if name in metadata}
-    return {key: value for key, value in settings.items() if value is not None}

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient, Collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._answers import Collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._values import check_metadata, same_metadata
 
 # What an index of 1.x takes after its creation; 0.x takes nothing, and says so to nobody.
 _MUTABLE = ("ef_search", "resize_factor", "sync_threshold")
+# How a collection gets another name: told both names, returns what is to be said of it beside the collection.
+Rename = Callable[[str, str], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class WantedCollection:
     Args:
         new_name: what it should be called afterwards; None leaves the name.
         metadata: the whole of it, without ``hnsw:`` keys; None leaves it.
-        configuration: the index settings that matter, by the names of ``_client.HNSW_KEYS``.
+        configuration: the index settings that matter, by the names of ``_answers.HNSW_KEYS``.
     """
 
     name: str
@@ -55,11 +58,15 @@ class CollectionPlan:
     after: Mapping[str, Any] = field(default_factory=dict)
 
 
-def ensure_collection(client: ChromaClient, wanted: WantedCollection, check: bool = False) -> dict[str, Any]:
+def ensure_collection(client: ChromaClient, wanted: WantedCollection, rename: Rename | None = None, check: bool = False) -> dict[str, Any]:
     """Create, rename or change a collection, and read it back.
 
+    Args:
+        rename: see :func:`_transaction.rename.rename_collection`; None where no other name is wanted.
+        check: only return the plan; ``rename`` only looks then, too.
+
     Returns:
-        ``changed``, ``collection`` (see :func:`view`) and ``diff``.
+        ``changed``, ``collection`` (see :func:`view`) and ``diff``; with what ``rename`` says where it was called.
 
     Raises:
         ChromaError: ``invalid_name``, ``invalid_metadata``, ``immutable``, ``conflict`` (the new name is taken),
@@ -73,32 +80,19 @@ def ensure_collection(client: ChromaClient, wanted: WantedCollection, check: boo
     current = client.get_collection(wanted.name)
     target = client.get_collection(wanted.new_name) if wanted.new_name else None
     plan = plan_present(current, target, wanted, legacy=client.legacy, booleans=client.api != "v1")
-    if plan.action == "none" or check:
-        return _result(plan)
     existing = current or target
+    said: dict[str, Any] = {}
+    if existing and plan.name:
+        if rename is None:
+            raise AssertionError("a new name is wanted, and nobody said how it is given")
+        said = rename(existing.name, plan.name)
+    if plan.action == "none" or check:
+        return {**said, **_result(plan)}
     if existing is None:
         client.create_collection(wanted.name, plan.metadata, plan.configuration)
-    else:
-        client.update_collection(existing, plan.name, plan.metadata, plan.configuration)
-    return _result(plan, _proven(client, plan, wanted))
-
-
-def ensure_no_collection(client: ChromaClient, name: str, check: bool = False) -> dict[str, Any]:
-    """Delete a collection with its records, and see that it is gone.
-
-    Returns:
-        ``changed``, ``collection`` (what there was, or empty) and ``diff``.
-    """
-    check_name(name, legacy=False)
-    current = client.get_collection(name)
-    plan = CollectionPlan("delete", before=view(current)) if current else CollectionPlan("none")
-    if current and not check:
-        client.delete_collection(name)
-        if client.get_collection(name) is not None:
-            raise ChromaError(
-                "not_applied", f"Collection {name} is still there after its deletion.", "Look for a client that recreates it."
-            )
-    return {**_result(plan), "collection": dict(plan.before)}
+    elif plan.metadata is not None or plan.configuration:
+        client.update_collection(existing, None, plan.metadata, plan.configuration)
+    return {**said, **_result(plan, _proven(client, plan, wanted))}
 
 
 def describe_collections(client: ChromaClient, names: Sequence[str] | None = None) -> list[dict[str, Any]]:

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._client import BATCH, ChromaClient, Collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._answers import Collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._client import BATCH, ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.floats import holds
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._transport import encode

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sqlite3
@@ -168,6 +169,10 @@ class Database:
                         kept.validate(full=True)
                         yield kept
 
+    def load(self) -> None:
+        """Load the driver of :meth:`arrow`, which takes a moment. The file is not read: that driver waits for no lock."""
+        self._cursor().close()
+
     def state(self) -> str:
         """Return the state of the original, which differs after every commit; that of a copy would tell nothing."""
         return self._original.state(beside=self.file != self.path)
@@ -213,7 +218,8 @@ def open_database(directory: Path, scratch: Path | None = None) -> Iterator[Data
         scratch: where such a copy may be made; the system's temporary directory by default.
 
     Raises:
-        ChromaError: ``not_chroma_directory`` where there is none, ``busy``, ``directory_changed`` while it was copied.
+        ChromaError: ``not_chroma_directory`` where there is none, ``busy``, ``directory_changed`` while it was copied; ``no_space`` and
+            ``copy_failed`` of that copy.
         Damaged: ``sqlite`` where it is no database.
     """
     path = directory / DATABASE
@@ -225,9 +231,12 @@ def open_database(directory: Path, scratch: Path | None = None) -> Iterator[Data
         stack.callback(original.close)
         database = None if needs_copy(path) else _opened(original, path, original.state(beside=False))
         if database is None:
-            parent = stack.enter_context(tempfile.TemporaryDirectory(prefix="chroma-reader-", dir=scratch))
             began = original.state(beside=True)
-            copy = _copied(path, Path(parent))
+            try:
+                parent = stack.enter_context(tempfile.TemporaryDirectory(prefix="chroma-reader-", dir=scratch))
+                copy = _copied(path, Path(parent))
+            except OSError as error:
+                raise _not_copied(path, error.errno in (errno.ENOSPC, errno.EDQUOT), str(error.strerror)) from error
             if original.state(beside=True) != began:
                 raise changed(directory)
             database = _opened(original, _replayed(path, copy), began)
@@ -292,5 +301,13 @@ def _replayed(path: Path, copy: Path) -> Path:
         finally:
             connection.close()
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+            raise _not_copied(path, True, str(error)) from error
         raise Damaged("sqlite", path, str(error)) from error
     return copy
+
+
+def _not_copied(path: Path, full: bool, reason: str) -> ChromaError:
+    message = f"A transaction was interrupted in {path}, and a copy in which to roll it back could not be made: {reason}."
+    hint = "Make room on the data volume and in the directory for temporary files (TMPDIR), or start Chroma, which rolls it back."
+    return ChromaError("no_space" if full else "copy_failed", message, hint)

@@ -196,6 +196,20 @@ class VectorFile:
             raise Damaged("vectors", path, f"holds the lengths of {len(found)} of {self.rows} vectors.")
         return found
 
+    def labels_at(self, rows: Any) -> tuple[Any, Any]:
+        """Return the external labels and deletion marks of some internal rows.
+
+        Args:
+            rows: ``(n,)`` int64, each below :attr:`rows`, in any order.
+
+        Returns:
+            ``(n,)`` uint64 and ``(n,)`` bool.
+        """
+        labels, flags = np.empty(len(rows), np.uint64), np.empty(len(rows), np.uint8)
+        for where, chunk in self._gathered(rows):
+            labels[where], flags[where] = chunk["label"], chunk["flags"]
+        return labels, (flags & _DELETED).astype(np.bool_)
+
     def vectors(self, rows: Any, into: Any = None) -> Any:
         """Return the vectors of internal rows.
 
@@ -207,8 +221,14 @@ class VectorFile:
             ``(n, dimension)`` float32.
         """
         found = np.empty((len(rows), self.header.dimension), np.float32) if into is None else into
+        for where, chunk in self._gathered(rows):
+            found[where] = chunk["vector"]
+        return found
+
+    def _gathered(self, rows: Any) -> Iterator[tuple[Any, Any]]:
+        """Yield the elements of internal rows: their places among ``rows``, and the elements."""
         if not len(rows):
-            return found
+            return
         order = None if np.all(rows[1:] > rows[:-1]) else np.argsort(rows, kind="stable")
         ordered = rows if order is None else rows[order]
         size = self.header.element_bytes
@@ -219,11 +239,10 @@ class VectorFile:
             while left < right:
                 first = int(ordered[left])
                 end = left + int(np.searchsorted(ordered[left:right], first + step))
-                chunk = self._read(first, int(ordered[end - 1]) + 1)["vector"]
+                chunk = self._read(first, int(ordered[end - 1]) + 1)
                 where = slice(left, end) if order is None else order[left:end]
-                found[where] = chunk if len(chunk) == end - left else chunk[ordered[left:end] - first]
+                yield where, chunk if len(chunk) == end - left else chunk[ordered[left:end] - first]
                 left = end
-        return found
 
     def _read(self, first: int, end: int) -> Any:
         size = self.header.element_bytes

@@ -4,35 +4,23 @@
 """``index_metadata.pickle``, the label map, read without unpickling. FOR INTERNAL COLLECTION USE ONLY.
 
 0.x pickles an object of class ``PersistentData``, 1.x a dictionary with the same fields: the dimension, how many elements
-were ever added, ``id_to_label``, ``label_to_id`` and ``id_to_seq_id``. A pickle is a program; this interpreter knows only
-the instructions that build text, integers, None and dictionaries, and the name of that one class, which it never imports.
+were ever added, ``id_to_label``, ``label_to_id`` and ``id_to_seq_id``.
 """
 
 from __future__ import annotations
 
-import itertools
-import struct
-from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import np, pa, pc
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.label_pickle import CutOff, Interpreter
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.label_table import Table
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import LABELS_FILE, Damaged
 
-# The only class that may be named (chromadb/segment/impl/vector/local_persistent_hnsw.py).
-_CLASS = (b"chromadb.segment.impl.vector.local_persistent_hnsw", b"PersistentData")
-
-# Bytes read at once.
-_CHUNK = 1 << 20
-
-# 1.x writes a dictionary of any size as one batch; so many values at once are moved out of the interpreter's stack.
-_FLUSH = 8192
-
-# Deeper than Chroma ever nests (an object, its fields, one dictionary): more is no label map.
-_DEPTH = 8
-
-_INT64 = range(-(1 << 63), 1 << 63)
+# Labels that are compared at once.
+_PIECE = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -40,13 +28,14 @@ class LabelMap:
     """Which id has which external label in the index.
 
     Args:
-        ids: ``(n,)`` Arrow large_string, in the file's order.
+        ids: ``(n,)`` Arrow large_string, in the file's order; ``(n,)`` int64 hashes where those were asked for.
         labels: ``(n,)`` int64.
         dimension: None where the file does not say (1.x).
         total_elements: how many were ever added, deleted ones included.
         max_seq_id: the index's position in the log; only 0.4 and directories that come from it have it here, and there
             a row of table ``max_seq_id`` counts more.
         inverse_matches: whether ``label_to_id`` is exactly the inverse; None where it was not read.
+        doubtful: ``(n,)`` bool, which entries ``label_to_id`` does not say; None where it says all of them, or was not read.
     """
 
     ids: Any
@@ -55,21 +44,25 @@ class LabelMap:
     total_elements: int
     max_seq_id: int | None
     inverse_matches: bool | None
+    doubtful: Any = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
-def read_labels(path: Path, inverse: bool = False) -> LabelMap:
+def read_labels(path: Path, inverse: bool = False, hashed: bool = False, torn: bool = False) -> LabelMap:
     """Read a label map.
 
     Args:
         path: the file, or the segment's folder.
         inverse: read the file to its end and compare ``label_to_id`` too, which takes three times as long.
             Otherwise only the last byte is looked at, which a torn file does not have.
+        hashed: keep Python's hash of the id's UTF-8 instead of the id, keyed anew in each process; not with ``inverse``.
+        torn: take of a map that is cut off what comes before the cut; to recover it. Whether a label is one of the index's is to be looked
+            at afterwards.
 
     Returns:
-        The map; about 16 bytes and the id for each record.
+        The map; about 16 bytes and the id for each record, or 16 bytes alone.
 
     Raises:
         Damaged: ``labels`` where it is absent, torn, holds anything but a label map, or an instruction that could execute code.
@@ -81,312 +74,59 @@ def read_labels(path: Path, inverse: bool = False) -> LabelMap:
             file.seek(0, 2)
             size = file.tell()
             file.seek(max(0, size - 1))
-            if file.read(1) != b".":
+            if file.read(1) != b"." and not torn:
                 raise Damaged("labels", path, "is torn: it does not end as a pickle does.")
             file.seek(0)
-            return _Interpreter(path, file, size, inverse).run()
+            interpreter = Interpreter(path, file, size, inverse, hashed)
+            try:
+                fields = interpreter.run()
+            except CutOff as error:
+                if not torn:
+                    raise Damaged("labels", path, error.detail) from error
+                fields = interpreter.rest()
     except OSError as error:
         raise Damaged("labels", path, f"cannot be read: {error.strerror}.") from error
+    return _map_of(path, fields, inverse, hashed)
 
 
-class _Text:
-    """Texts in one buffer: 8 bytes more than their own for each."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.ends = array("q", [0])
-
-    def __len__(self) -> int:
-        return len(self.ends) - 1
-
-    def __getitem__(self, index: int) -> bytes:
-        return bytes(self.data[self.ends[index] : self.ends[index + 1]])
-
-    def extend(self, values: list[bytes]) -> None:
-        ends = itertools.accumulate(map(len, values), initial=len(self.data))
-        next(ends)
-        self.data += b"".join(values)
-        self.ends.extend(ends)
-
-    def arrow(self) -> Any:
-        return pa.Array.from_buffers(pa.large_string(), len(self), [None, pa.py_buffer(self.ends), pa.py_buffer(self.data)])
-
-
-class _Table:
-    """A dictionary under construction; only those that are asked for keep their items."""
-
-    def __init__(self, name: bytes | None, keep: bool) -> None:
-        self.name = name
-        self.keep = keep
-        self.texts = _Text()
-        self.numbers = array("q")
-        self.fields: dict[bytes, Any] = {}
-
-
-class _Other:
-    """What is on the stack and is no value: the class, its arguments, the object."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-
-
-class _Interpreter:
-    def __init__(self, path: Path, file: BinaryIO, size: int, inverse: bool) -> None:
-        self.path, self.file, self.size, self.inverse = path, file, size, inverse
-        self.stack: list[Any] = []
-        self.marks: list[int] = []
-        # Texts that are referred to again: all of them where the inverse is read, otherwise the names of the fields.
-        self.memo = _Text()
-        self.memo_other: dict[int, Any] = {}
-        self.root: _Table | None = None
-
-    def run(self) -> LabelMap:
-        """Execute the instructions; see pickletools of Python's library for what each means."""
-        stack, marks = self.stack, self.marks
-        unpack4, unpack2, unpack8 = struct.Struct("<I").unpack_from, struct.Struct("<H").unpack_from, struct.Struct("<Q").unpack_from
-        unpack_int = struct.Struct("<i").unpack_from
-        data, at, base = b"", 0, 0
-        while True:
-            # No instruction without text is longer than 300 bytes.
-            if len(data) - at < 300 and base + len(data) < self.size:
-                base += at
-                data = data[at:] + self.file.read(_CHUNK)
-                at = 0
-            if at >= len(data):
-                raise self._damaged("ends before its end")
-            code = data[at]
-            try:
-                if marks and (code == 0x58 or code == 0x4A) and (end := self._pairs(data, at)) > at:
-                    at = end
-                elif code in (0x58, 0x8C, 0x8D):  # BINUNICODE, SHORT_BINUNICODE, BINUNICODE8
-                    if code == 0x58:
-                        length, head = unpack4(data, at + 1)[0], 5
-                    elif code == 0x8C:
-                        length, head = data[at + 1], 2
-                    else:
-                        length, head = unpack8(data, at + 1)[0], 9
-                    end = at + head + length
-                    if end > len(data):
-                        if base + end > self.size:
-                            raise self._damaged("holds a text that is longer than the file")
-                        data += self.file.read(end - len(data) + _CHUNK)
-                    stack.append(data[at + head : end])
-                    at = end
-                elif code == 0x4A:  # BININT
-                    stack.append(unpack_int(data, at + 1)[0])
-                    at += 5
-                elif code == 0x94:  # MEMOIZE
-                    self._memoize(len(self.memo))
-                    at += 1
-                elif code == 0x4D:  # BININT2
-                    stack.append(unpack2(data, at + 1)[0])
-                    at += 3
-                elif code == 0x4B:  # BININT1
-                    stack.append(data[at + 1])
-                    at += 2
-                elif code == 0x68:  # BINGET
-                    stack.append(self._recall(data[at + 1]))
-                    at += 2
-                elif code == 0x6A:  # LONG_BINGET
-                    stack.append(self._recall(unpack4(data, at + 1)[0]))
-                    at += 5
-                elif code == 0x28:  # MARK
-                    marks.append(len(stack))
-                    at += 1
-                elif code == 0x75:  # SETITEMS
-                    self._store(marks.pop())
-                    at += 1
-                elif code == 0x73:  # SETITEM
-                    self._store(len(stack) - 2)
-                    at += 1
-                elif code == 0x7D:  # EMPTY_DICT
-                    if self._begin_table():
-                        return self._result()
-                    at += 1
-                elif code == 0x4E:  # NONE
-                    stack.append(None)
-                    at += 1
-                elif code == 0x8A:  # LONG1
-                    length = data[at + 1]
-                    value = int.from_bytes(data[at + 2 : at + 2 + length], "little", signed=True)
-                    if len(data) < at + 2 + length or value not in _INT64:
-                        raise self._damaged("holds an integer beyond 64 bits")
-                    stack.append(value)
-                    at += 2 + length
-                elif code == 0x95:  # FRAME
-                    at += 9
-                elif code == 0x80:  # PROTO
-                    at += 2
-                elif code == 0x71:  # BINPUT
-                    self._memoize(data[at + 1])
-                    at += 2
-                elif code == 0x72:  # LONG_BINPUT
-                    self._memoize(unpack4(data, at + 1)[0])
-                    at += 5
-                elif code == 0x93:  # STACK_GLOBAL
-                    name, module = stack.pop(), stack.pop()
-                    self._name_class(module, name)
-                    at += 1
-                elif code == 0x63:  # GLOBAL
-                    first = data.index(b"\n", at)
-                    second = data.index(b"\n", first + 1)
-                    self._name_class(data[at + 1 : first], data[first + 1 : second])
-                    at = second + 1
-                elif code == 0x29:  # EMPTY_TUPLE
-                    stack.append(_Other("arguments"))
-                    at += 1
-                elif code == 0x81:  # NEWOBJ
-                    if [getattr(stack.pop(), "kind", None) for _each in range(2)] != ["arguments", "class"]:
-                        raise self._damaged("makes an object of something else than PersistentData")
-                    stack.append(_Other("object"))
-                    at += 1
-                elif code == 0x62:  # BUILD
-                    state = stack.pop()
-                    if getattr(stack.pop(), "kind", None) != "object" or not isinstance(state, _Table):
-                        raise self._damaged("sets the state of something else than PersistentData")
-                    stack.append(state)
-                    at += 1
-                elif code == 0x2E:  # STOP
-                    if len(stack) != 1 or marks or not isinstance(stack[0], _Table) or base + at + 1 != self.size:
-                        raise self._damaged("does not end as a label map does")
-                    return self._result()
-                else:
-                    raise self._damaged(f"holds the pickle instruction 0x{code:02x} at byte {base + at}, which no label map needs")
-            except (IndexError, struct.error, ValueError) as error:
-                raise self._damaged(f"is no label map: broken at byte {base + at}") from error
-            if len(stack) > _FLUSH and marks and len(stack) - marks[-1] > _FLUSH:
-                self._flush(marks[-1])
-            if len(stack) > 2 * _FLUSH or len(marks) > _DEPTH:
-                raise self._damaged("nests deeper than a label map does")
-
-    def _pairs(self, data: bytes, at: int) -> int:
-        """Push pairs of id and label, in either order: most of what 1.x writes, in half the time. Return where they end."""
-        unpack_length, unpack_int = struct.Struct("<I").unpack_from, struct.Struct("<i").unpack_from
-        push, last = self.stack.append, len(data) - 16
-        for _each in range(_FLUSH // 4):
-            if at >= last:
-                break
-            if data[at] == 0x58:  # BINUNICODE, BININT
-                end = at + 5 + unpack_length(data, at + 1)[0]
-                if end > last or data[end] != 0x4A:
-                    break
-                push(data[at + 5 : end])
-                push(unpack_int(data, end + 1)[0])
-                at = end + 5
-            elif data[at] == 0x4A and data[at + 5] == 0x58:  # BININT, BINUNICODE
-                end = at + 10 + unpack_length(data, at + 6)[0]
-                if end > last:
-                    break
-                push(unpack_int(data, at + 1)[0])
-                push(data[at + 10 : end])
-                at = end
-            else:
-                break
-        return at
-
-    def _damaged(self, text: str) -> Damaged:
-        return Damaged("labels", self.path, f"{text}.")
-
-    def _name_class(self, module: Any, name: Any) -> None:
-        if (module, name) != _CLASS:
-            shown = ".".join(each.decode(errors="replace")[:80] if isinstance(each, bytes) else "?" for each in (module, name))
-            raise self._damaged(f"is unsafe: it names {shown}, which unpickling would import; it was not executed")
-        self.stack.append(_Other("class"))
-
-    def _memoize(self, index: int) -> None:
-        if index != len(self.memo):
-            raise self._damaged("numbers its texts in another order than Chroma does")
-        value = self.stack[-1]
-        if isinstance(value, bytes):
-            # Without the inverse nothing refers to an id.
-            self.memo.extend([value if self.inverse or index < 256 else b""])
-        else:
-            self.memo_other[index] = value
-            self.memo.extend([b""])
-            if len(self.memo_other) > 1000:
-                raise self._damaged("holds more objects than a label map does")
-
-    def _recall(self, index: int) -> Any:
-        if index in self.memo_other:
-            return self.memo_other[index]
-        return self.memo[index]
-
-    def _begin_table(self) -> bool:
-        """Put a new dictionary on the stack; return whether all that is wanted has been read."""
-        name = self.stack[-1] if self.stack and isinstance(self.stack[-1], bytes) else None
-        if name == b"label_to_id" and not self.inverse and self._complete():
-            return True
-        table = _Table(name, name == b"id_to_label" or (self.inverse and name == b"label_to_id"))
-        if self.root is None:
-            self.root = table
-        self.stack.append(table)
-        return False
-
-    def _complete(self) -> bool:
-        """Move what is on the stack into the fields; return whether ``id_to_label`` is among them."""
-        if self.root is None:
-            return False
-        waiting = self.stack[self.stack.index(self.root) + 1 : -1]
-        if len(waiting) % 2 == 0 and all(isinstance(key, bytes) for key in waiting[::2]):
-            self.root.fields.update(zip(waiting[::2], waiting[1::2], strict=True))
-        return isinstance(self.root.fields.get(b"id_to_label"), _Table)
-
-    def _flush(self, mark: int) -> None:
-        """Move the complete items beyond a mark into their dictionary before the batch ends."""
-        if isinstance(self.stack[mark - 1] if mark else None, _Table) and self.stack[mark - 1] is not self.root:
-            odd = (len(self.stack) - mark) % 2
-            rest = [self.stack.pop()] if odd else []
-            self._store(mark)
-            self.stack += rest
-
-    def _store(self, mark: int) -> None:
-        """Put the items beyond a mark into the dictionary below it."""
-        if mark < 1 or mark > len(self.stack):
-            raise self._damaged("stores items nowhere")
-        items, table = self.stack[mark:], self.stack[mark - 1]
-        del self.stack[mark:]
-        keys, values = items[::2], items[1::2]
-        if not isinstance(table, _Table) or len(items) % 2:
-            raise self._damaged("stores items in something that is no dictionary")
-        if table is self.root:
-            if not all(isinstance(key, bytes) for key in keys) or len(table.fields) > 100:
-                raise self._damaged("has fields that no label map has")
-            table.fields.update(zip(keys, values, strict=True))
-            return
-        texts, numbers = (values, keys) if table.name == b"label_to_id" else (keys, values)
-        if set(map(type, texts)) - {bytes} or set(map(type, numbers)) - {int}:
-            raise self._damaged("holds something else than ids and numbers")
-        if table.keep:
-            table.texts.extend(texts)
-            table.numbers.extend(numbers)
-
-    def _result(self) -> LabelMap:
-        fields = self.root.fields if self.root else {}
-        forward, backward = fields.get(b"id_to_label"), fields.get(b"label_to_id")
-        if not isinstance(forward, _Table):
-            raise self._damaged("has no id_to_label")
-        if self.inverse and not isinstance(backward, _Table):
-            raise self._damaged("has no label_to_id")
-        known = {name: fields.get(name) for name in (b"dimensionality", b"total_elements_added", b"max_seq_id")}
-        if any(value is not None and not isinstance(value, int) for value in known.values()):
-            raise self._damaged("has a field that is no number")
-        ids = forward.texts.arrow()
-        try:
+def _map_of(path: Path, fields: Mapping[bytes, Any], inverse: bool, hashed: bool) -> LabelMap:
+    forward, backward = fields.get(b"id_to_label"), fields.get(b"label_to_id")
+    if not isinstance(forward, Table):
+        raise Damaged("labels", path, "has no id_to_label.")
+    if inverse and not isinstance(backward, Table):
+        raise Damaged("labels", path, "has no label_to_id.")
+    known = {name: fields.get(name) for name in (b"dimensionality", b"total_elements_added", b"max_seq_id")}
+    if any(value is not None and not isinstance(value, int) for value in known.values()):
+        raise Damaged("labels", path, "has a field that is no number.")
+    ids = forward.texts.arrow()
+    labels = np.frombuffer(forward.numbers, np.int64) if len(forward.numbers) else np.empty(0, np.int64)
+    matches = doubtful = None
+    try:
+        if not hashed:
             ids.validate(full=True)
-        except pa.ArrowInvalid as error:
-            raise self._damaged("holds an id that is no UTF-8") from error
-        labels = np.frombuffer(forward.numbers, np.int64) if len(forward.numbers) else np.empty(0, np.int64)
-        return LabelMap(
-            ids,
-            labels,
-            known[b"dimensionality"],
-            known[b"total_elements_added"] or 0,
-            known[b"max_seq_id"],
-            _inverse(ids, labels, backward) if isinstance(backward, _Table) and self.inverse else None,
-        )
+        if isinstance(backward, Table) and inverse:
+            matches = _inverse(ids, labels, backward)
+            doubtful = None if matches else _doubtful(ids, labels, backward)
+    except ValueError as error:  # Arrow's is one, and so is Python's
+        raise Damaged("labels", path, "holds an id that is no UTF-8.") from error
+    return LabelMap(
+        ids,
+        labels,
+        known[b"dimensionality"],
+        known[b"total_elements_added"] or 0,
+        known[b"max_seq_id"],
+        matches,
+        doubtful,
+    )
 
 
-def _inverse(ids: Any, labels: Any, backward: _Table) -> bool:
+def _doubtful(ids: Any, labels: Any, backward: Table) -> Any:
+    """Return which pairs of id and label are not in a map from labels to ids."""
+    said = set(zip(backward.texts.arrow().to_pylist(), backward.numbers, strict=True))
+    return np.array([pair not in said for pair in zip(ids.to_pylist(), labels.tolist(), strict=True)], np.bool_)
+
+
+def _inverse(ids: Any, labels: Any, backward: Table) -> bool:
     """Return whether a map from labels to ids is the inverse of the other."""
     if len(labels) != len(backward.numbers):
         return False
@@ -396,8 +136,8 @@ def _inverse(ids: Any, labels: Any, backward: _Table) -> bool:
         return False
     others = backward.texts.arrow()
     # In pieces: a whole copy of both in the labels' order is more than all the rest.
-    for first in range(0, len(labels), _CHUNK // 8):
-        piece = slice(first, first + _CHUNK // 8)
+    for first in range(0, len(labels), _PIECE):
+        piece = slice(first, first + _PIECE)
         if not pc.all(pc.equal(ids.take(pa.array(there[piece])), others.take(pa.array(back[piece])))).as_py():
             return False
     return True

@@ -19,6 +19,8 @@ HEADER_FILE = "header.bin"
 LENGTH_FILE = "length.bin"
 LINKS_FILE = "link_lists.bin"
 LABELS_FILE = "index_metadata.pickle"
+# Our own folder on a data volume: backups, restores and the journal keep there what must be on the same file system.
+PRIVATE = ".thinkube-chroma"
 
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 

@@ -52,7 +52,7 @@ class Places:
 
     def contains(self, name: str) -> bool:
         """Return whether the label map has an id."""
-        return self._ids is not None and int(self._positions(pa.array([name], pa.string()))[0]) >= 0
+        return self._ids is not None and int(self.positions(pa.array([name], pa.string()))[0]) >= 0
 
     def find(self, ids: Any) -> Any:
         """Return the places of the vectors of records.
@@ -65,7 +65,7 @@ class Places:
         """
         found = np.full(len(ids), NOWHERE, np.int64)
         if self._ids is not None:
-            positions = self._positions(ids)
+            positions = self.positions(ids)
             known = positions >= 0
             found[known] = self._rows[positions[known]]
         if self._changed_ids is not None:
@@ -73,7 +73,7 @@ class Places:
             found[which >= 0] = self._changed_places[which[which >= 0]]
         return found
 
-    def _positions(self, ids: Any) -> Any:
+    def positions(self, ids: Any) -> Any:
         """Return the positions of ids in the label map, -1 where they are not in it."""
         if not len(self._hashes):
             return np.full(len(ids), -1, np.int64)

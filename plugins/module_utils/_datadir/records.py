@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,27 @@ class Records:
             yield batch
             at += batch.num_rows
             size = max(1, min(_MOST, size * 8, bytes_per_batch * batch.num_rows // max(1, batch.nbytes)))
+
+    def of(self, ids: Sequence[str]) -> Iterator[Any]:
+        """Yield those of some records that are there, as one batch or two.
+
+        Args:
+            ids: each once.
+        """
+        sql = (
+            "SELECT e.id, e.embedding_id FROM json_each(?) j CROSS JOIN embeddings e ON e.segment_id = ? AND e.embedding_id = j.value"
+            " ORDER BY e.id"
+        )
+        replaced = set(self._pending.replaced)
+        found = [int(row) for row, name in self._database.rows(sql, (json.dumps(list(ids)), self._segment)) if name not in replaced]
+        if found:
+            rowids = np.array(found, np.int64)
+            yield self._stored(rowids, self._places[np.searchsorted(self._rowids, rowids)])
+        wanted = set(ids)
+        waiting = [(place, each) for place, each in enumerate(self._pending.records) if each in wanted]
+        if waiting:
+            records = [(each, self._pending.records[each]) for _place, each in waiting]
+            yield self._from_log(records, self._pending_places[[place for place, _each in waiting]])
 
     def _fitting(self, rowids: Any, room: int) -> int:
         """Return how many of these records have no more text than there is room, bytes; at least one."""

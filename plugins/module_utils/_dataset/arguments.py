@@ -31,7 +31,12 @@ def store_from(location: str, params: Mapping[str, Any]) -> Store:
     Raises:
         ChromaError: see :func:`store.open_store`.
     """
-    settings = StoreSettings(
+    return open_store(location, settings_from(params))
+
+
+def settings_from(params: Mapping[str, Any]) -> StoreSettings:
+    """Return how to reach an object store, by the options of a module."""
+    return StoreSettings(
         endpoint=params["s3_endpoint"] or "",
         region=params["s3_region"],
         ca_path=params["s3_ca_path"],
@@ -39,4 +44,3 @@ def store_from(location: str, params: Mapping[str, Any]) -> Store:
         secret_key=params["secret_key"],
         timeout=params["s3_timeout"],
     )
-    return open_store(location, settings)

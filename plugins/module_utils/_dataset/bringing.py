@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._client import PAGE, ChromaClient, Collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._answers import Collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._client import PAGE, ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.flight import Patience, spread
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.floats import rounded
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.indexes import schema_for
-from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.reading import Dataset
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.reading import Readable
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.rows import Rows, requests, rows_per_request
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.targets import ImportRequest, Target, check_existing, deviations
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.verify import Difference, differences, stored, verify
@@ -80,7 +81,7 @@ def look(target: Target, client: ChromaClient, database: bool = True) -> Outcome
     return Outcome(target, client, existing, count, after=count)
 
 
-def bring(dataset: Dataset, outcome: Outcome, request: ImportRequest, patience: Patience, check: bool, progress: Progress) -> Outcome:
+def bring(dataset: Readable, outcome: Outcome, request: ImportRequest, patience: Patience, check: bool, progress: Progress) -> Outcome:
     """Write what the server does not hold as the dataset does; in check mode only count it."""
     target, client, existing = outcome.target, outcome.client, outcome.existing
     if existing is None or (check and not outcome.before):
@@ -174,7 +175,7 @@ def create(outcome: Outcome, patience: Patience, schemas: bool = False) -> Outco
     return Outcome(target, client, made, 0, created=True)
 
 
-def prove(dataset: Dataset, outcome: Outcome, request: ImportRequest, patience: Patience, progress: Progress) -> Outcome:
+def prove(dataset: Readable, outcome: Outcome, request: ImportRequest, patience: Patience, progress: Progress) -> Outcome:
     """Read the collection back, unless all of it was just found to be as it should."""
     target, client, existing = outcome.target, outcome.client, outcome.existing
     if existing is None:  # it was found or made

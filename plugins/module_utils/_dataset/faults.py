@@ -19,7 +19,7 @@ _LATER = "Look at the store's state and try again; what is finished is kept."
 
 # What the text holds → code, next step. In this order.
 _S3 = (
-    (r"NO_SUCH_BUCKET|NoSuchBucket|bucket .* does not exist", "no_bucket", "Create the bucket, or correct its name."),
+    (r"NO_SUCH_BUCKET|NoSuchBucket|bucket (\S+ )?does not exist", "no_bucket", "Create the bucket, or correct its name."),
     (
         r"ACCESS_DENIED|INVALID_ACCESS_KEY|SIGNATURE_DOES_NOT_MATCH|INVALID_(CLIENT_TOKEN|SIGNATURE)|status 403|access key",
         "forbidden",

@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # What a server answers, or does not, while it stops and starts again.
-_PASSING = ("unreachable", "unavailable", "timeout", "rate_limited")
+PASSING = ("unreachable", "unavailable", "timeout", "rate_limited")
 
 
 class Patience:
@@ -26,11 +26,19 @@ class Patience:
 
     Args:
         seconds: how long one request may fail until the operation does.
+        also: codes of errors that pass besides those of a server that stops and starts.
         clock, sleep: replaced in unit tests.
     """
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], Any] | None = None) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Any] | None = None,
+        also: tuple[str, ...] = (),
+    ) -> None:
         self._seconds = seconds
+        self._passing = (*PASSING, *also)
         self._clock = clock
         self._over = Event()
         self._sleep = sleep or self._over.wait
@@ -48,7 +56,7 @@ class Patience:
                 return request()
             except ChromaError as error:
                 began = self._clock() if began is None else began
-                if error.code not in _PASSING or self._over.is_set() or self._clock() - began >= self._seconds:
+                if error.code not in self._passing or self._over.is_set() or self._clock() - began >= self._seconds:
                     raise
             self._sleep(delay(min(attempt, 4)))
             attempt += 1

@@ -14,11 +14,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from ansible_collections.thinkube.chroma.plugins.module_utils._answers import Collection
 from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import np
-from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient, Collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.bringing import Outcome, bring, create, look, prove
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.flight import Patience
-from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.reading import Dataset, Source, choose, open_dataset
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.reading import Readable, Source, choose, open_dataset
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.rows import Rows, encode
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.store import Store
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.targets import ImportRequest, Target, plan_targets
@@ -29,10 +30,22 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._progress import P
 def import_dataset(store: Store, client: ChromaClient, request: ImportRequest, check: bool = False) -> dict[str, Any]:
     """Bring collections of a dataset into a server, and read them back.
 
+    Args:
+        store: where the dataset is.
+
+    Returns, Raises:
+        See :func:`import_from`.
+    """
+    return import_from(open_dataset(store), client, request, check)
+
+
+def import_from(dataset: Readable, client: ChromaClient, request: ImportRequest, check: bool = False) -> dict[str, Any]:
+    """Bring collections of an open dataset, or of what can be read as one, into a server, and read them back.
+
     Nothing is changed before the dataset has been read whole and every collection has been found to fit.
 
     Args:
-        store: where the dataset is.
+        dataset: opened.
         client: the server; its tenant and database are used unless ``request.keep_databases``.
         check: only look, and return what would be done.
 
@@ -43,7 +56,6 @@ def import_dataset(store: Store, client: ChromaClient, request: ImportRequest, c
         ChromaError: see :mod:`reading`, :mod:`targets`, :mod:`verify` and :mod:`_faults`; with ``collections`` in its result once the
             import has begun.
     """
-    dataset = open_dataset(store)
     sources = choose(dataset, request.collections)
     tenant, database = client.connection.tenant, client.connection.database
     targets = plan_targets(sources, request, tenant, database, client.version)
@@ -76,7 +88,7 @@ def import_dataset(store: Store, client: ChromaClient, request: ImportRequest, c
         raise
     return {
         "changed": bool(absent) or any(each.created or each.written for each in outcomes),
-        "dataset": store.location,
+        "dataset": dataset.where,
         "collections": [each.view() for each in outcomes],
         "diff": _diff(outcomes),
     }
@@ -106,7 +118,7 @@ def _create_database(client: ChromaClient) -> None:
                     raise
 
 
-def _check_sources(dataset: Dataset, targets: Sequence[Target], lists: bool) -> None:
+def _check_sources(dataset: Readable, targets: Sequence[Target], lists: bool) -> None:
     sources = [each.source for each in targets]
     with Progress("check", total=sum(each.collection.records for each in sources), unit="records") as progress:
         for source in sources:

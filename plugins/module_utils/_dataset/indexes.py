@@ -54,7 +54,7 @@ def schema_for(schema: Mapping[str, Any], settings: Mapping[str, Any], embedding
 
     Args:
         schema: of the source.
-        settings: of the vector index, by the names of ``_client.HNSW_KEYS``; the number of threads is left to the server.
+        settings: of the vector index, by the names of ``_answers.HNSW_KEYS``; the number of threads is left to the server.
         embedding_function: what clients are told to use; None for none.
     """
     made: dict[str, Any] = copy.deepcopy(dict(schema))

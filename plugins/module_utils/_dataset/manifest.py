@@ -8,21 +8,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.schema import Column
+from ansible_collections.thinkube.chroma.plugins.module_utils._documents import INVALID, check_path, encode, known, load, reason
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 
 MANIFEST = "manifest.json"
 FORMAT = "thinkube.chroma/dataset"
 VERSION = 1
 # Of the collection: a module runs from an archive, where no file of it can be asked.
-GENERATOR = {"name": "thinkube.chroma", "version": "1.1.0"}
+GENERATOR = {"name": "thinkube.chroma", "version": "1.3.0"}
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -55,7 +54,7 @@ class DatasetCollection:
         dimension: of the vectors; None while it had none.
         space: distance function: ``l2``, ``cosine`` or ``ip``.
         metadata: as the source has it, including ``hnsw:`` keys.
-        configuration: index settings in effect, by the names of ``_client.HNSW_KEYS``.
+        configuration: index settings in effect, by the names of ``_answers.HNSW_KEYS``.
         schema: as a 1.5 stores it; None where the source has none.
         records: how many there are.
         columns: of the metadata.
@@ -124,8 +123,7 @@ class Manifest:
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Return the content of ``manifest.json``."""
-    content = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(manifest)}
-    return json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
+    return encode(FORMAT, VERSION, manifest)
 
 
 def parse_manifest(content: bytes, where: str) -> Manifest:
@@ -139,23 +137,17 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
         ChromaError: ``invalid_manifest``, or ``newer_dataset`` where a later version of the format wrote it.
     """
     try:
-        loaded = json.loads(content)
-        if loaded["format"] != FORMAT:
-            raise ValueError(f"its format is {loaded['format']!r}")
-        version = int(loaded["version"])
-        if version > VERSION:
-            message = f"The dataset {where} has version {version} of its format; this release reads up to {VERSION}."
-            raise ChromaError("newer_dataset", message, "Use the release of thinkube.chroma that wrote it, or a newer one.")
+        loaded = load(content, FORMAT, VERSION, "newer_dataset", f"The dataset {where}")
         manifest = Manifest(
             created=str(loaded["created"]),
             generator=dict(loaded["generator"]),
-            source=Origin(**_known(Origin, loaded["source"])),
+            source=Origin(**known(Origin, loaded["source"])),
             consistent=bool(loaded["consistent"]),
             collections=tuple(_collection(each) for each in loaded["collections"]),
         )
         _check(manifest)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        message = f"The manifest of the dataset {where} can't be used: {_reason(error)}."
+    except INVALID as error:
+        message = f"The manifest of the dataset {where} can't be used: {reason(error)}."
         raise ChromaError("invalid_manifest", message, "Export it again, or fetch it again from where it was copied.") from error
     return manifest
 
@@ -163,17 +155,11 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
 def _collection(loaded: Mapping[str, Any]) -> DatasetCollection:
     return DatasetCollection(
         **{
-            **_known(DatasetCollection, loaded),
-            "columns": tuple(Column(**_known(Column, each)) for each in loaded["columns"]),
-            "parts": tuple(Part(**_known(Part, each)) for each in loaded["parts"]),
+            **known(DatasetCollection, loaded),
+            "columns": tuple(Column(**known(Column, each)) for each in loaded["columns"]),
+            "parts": tuple(Part(**known(Part, each)) for each in loaded["parts"]),
         }
     )
-
-
-def _known(kind: Any, loaded: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what a later release added without changing the format's version."""
-    names = {each.name for each in dataclasses.fields(kind)}
-    return {key: value for key, value in loaded.items() if key in names}
 
 
 def _check(manifest: Manifest) -> None:
@@ -187,12 +173,6 @@ def _check(manifest: Manifest) -> None:
         if each.layout not in ("columns", "json"):
             raise ValueError(f"the layout {each.layout!r} of {each.name} is unknown")
         for part in each.parts:
-            steps = part.path.split("/")
-            if not all(steps) or ".." in steps or "\\" in part.path:
-                raise ValueError(f"the path {part.path!r} of a part leads elsewhere")
+            check_path(part.path)
             if part.bytes < 0 or part.records < 0 or not _SHA256.fullmatch(part.sha256):
                 raise ValueError(f"size or checksum of {part.path} is no such thing")
-
-
-def _reason(error: Exception) -> str:
-    return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)

@@ -9,7 +9,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import np, pa, pc, pq
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.faults import store_fault
@@ -40,6 +40,24 @@ class Source:
     foreign: bool = False
 
 
+class Readable(Protocol):
+    """What an import reads from: a dataset, or what can be read as one."""
+
+    @property
+    def where(self) -> str:
+        """Its place, for messages."""
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Its collections."""
+
+    def pages(self, source: Source, rows: int) -> Iterator[Rows]:
+        """Yield the records of a collection, ``rows`` at a time, each time in the same order."""
+
+    def check(self, source: Source, lists: bool, advance: Callable[[int], None] = ...) -> None:
+        """Read all of a collection, and refuse what is not as it was written, or what Chroma would refuse later."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A dataset that can be read.
@@ -64,6 +82,13 @@ class Dataset:
             for batch in self._batches(source, part, rows):
                 yield rows_of(batch, source.columns)
 
+    def ids(self, source: Source, rows: int) -> Iterator[list[str]]:
+        """Yield the ids of a collection alone, ``rows`` at a time, in the order of the dataset."""
+        for part in source.collection.parts:
+            with self._parquet(part) as file:
+                for batch in file.iter_batches(batch_size=rows, columns=[source.columns.id], use_threads=False):
+                    yield batch.column(0).to_pylist()
+
     def check(self, source: Source, lists: bool, advance: Callable[[int], None] = lambda count: None) -> None:
         """Read all of a collection, and refuse what is not as the manifest says or what Chroma would refuse later.
 
@@ -84,7 +109,7 @@ class Dataset:
             records = 0
             for batch in self._batches(source, part, 8192):
                 records += batch.num_rows
-                _check_batch(source, batch, lists)
+                check_batch(source, batch, lists)
                 hashes.append(np.fromiter(map(hash, batch.column(source.columns.id).to_pylist()), np.int64, batch.num_rows))
                 advance(batch.num_rows)
             if records != part.records:
@@ -156,11 +181,11 @@ def open_dataset(store: Store) -> Dataset:
     if meta is None or _ours(meta):
         manifest = read_manifest(store)
         check_sizes(store, manifest)
-        return Dataset(store, tuple(_source(each) for each in manifest.collections))
+        return Dataset(store, tuple(source_of(each) for each in manifest.collections))
     return Dataset(store, tuple(Source(*each, foreign=True) for each in read_vdf(meta, store)))
 
 
-def choose(dataset: Dataset, names: Sequence[str] | None) -> tuple[Source, ...]:
+def choose(dataset: Readable, names: Sequence[str] | None) -> tuple[Source, ...]:
     """Return some of a dataset's collections.
 
     Args:
@@ -187,7 +212,8 @@ def _ours(meta: bytes) -> bool:
         return False
 
 
-def _source(collection: DatasetCollection) -> Source:
+def source_of(collection: DatasetCollection) -> Source:
+    """Return a collection of a dataset of ours."""
     metadata = {each.name: each.key for each in collection.columns if each.type not in ("json", "nulls")}
     whole = next((each.name for each in collection.columns if each.type == "json"), "")
     return Source(collection, Columns(metadata=metadata, json=whole))
@@ -207,7 +233,7 @@ def _groups(metadata: Any, rows: int) -> Iterator[list[int]]:
         yield groups
 
 
-def _check_batch(source: Source, batch: Any, lists: bool) -> None:
+def check_batch(source: Source, batch: Any, lists: bool) -> None:
     """Refuse records that Chroma would refuse, column by column: the values are not turned into Python's for it."""
     columns, name = source.columns, _named(source)
     ids, vectors = batch.column(columns.id), batch.column(columns.vector)

@@ -19,8 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.thinkube.chroma.plugins.module_utils._answers import Collection
 from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import np, orjson, pa
-from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient, Collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.pages import page_batch, page_types
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.schema import plan_columns, table_schema
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.sources import SourceCollection, chosen

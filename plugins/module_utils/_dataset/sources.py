@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._client import index_settings
+from ansible_collections.thinkube.chroma.plugins.module_utils._answers import index_settings
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.directory import DataDirectory
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import StoredCollection
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
@@ -82,7 +82,7 @@ class DirectorySource:
     """
 
     kind = "directory"
-    version = None
+    version: str | None = None
     consistent = True
     # The fingerprint covers every byte.
     lasts = math.inf
@@ -131,7 +131,7 @@ class DirectorySource:
 
 
 def stored_settings(stored: StoredCollection) -> dict[str, Any]:
-    """Return the index settings in effect by the names of ``_client.HNSW_KEYS``, as a server of the directory's release says them.
+    """Return the index settings in effect by the names of ``_answers.HNSW_KEYS``, as a server of the directory's release says them.
 
     1.5 keeps them in the schema, 1.0 in the configuration, 0.x in the ``hnsw:`` keys of the metadata.
     """

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._client import DEFAULT_SPACE, HNSW_KEYS, Collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._answers import DEFAULT_SPACE, HNSW_KEYS, Collection
 from ansible_collections.thinkube.chroma.plugins.module_utils._collections import check_name
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.floats import holds
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.indexes import STANDARD, indexes_of
@@ -64,7 +64,7 @@ class Target:
     Args:
         tenant, database, name: on the server.
         metadata: of the collection to create.
-        configuration: its index settings, by the names of ``_client.HNSW_KEYS``.
+        configuration: its index settings, by the names of ``_answers.HNSW_KEYS``.
         embedding_function: what clients are told to use, as 1.x stores it; None for none.
         schema: as 1.5 describes it, where it says more than all of that; None where it does not.
     """
@@ -192,7 +192,7 @@ def _index(said: tuple[bool, Mapping[str, Any]] | None) -> dict[str, Any] | None
 
 
 def settings_of(collection: DatasetCollection, version: str) -> dict[str, Any]:
-    """Return the index settings that a server has to be told, by the names of ``_client.HNSW_KEYS``.
+    """Return the index settings that a server has to be told, by the names of ``_answers.HNSW_KEYS``.
 
     Args:
         version: of the server. 0.x keeps settings as keys of the metadata: what it does by itself anyway is not added there.

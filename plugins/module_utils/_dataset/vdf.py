@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ansible_collections.thinkube.chroma.plugins.module_utils._answers import DEFAULT_SPACE
 from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import pa, pq
-from ansible_collections.thinkube.chroma.plugins.module_utils._client import DEFAULT_SPACE
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.manifest import DatasetCollection, Part
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.rows import Columns
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.store import Store

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.thinkube.chroma.plugins.module_utils._answers import Collection
 from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import np
-from ansible_collections.thinkube.chroma.plugins.module_utils._client import PAGE, ChromaClient, Collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._client import PAGE, ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.flight import Patience, spread
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.floats import holds
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.rows import Rows
@@ -110,7 +111,8 @@ def verify(
 
 def not_verified(name: str, count: int, compared: int, first: Iterable[Difference]) -> ChromaError:
     """Return the error that names a collection, how many of its records differ, and the first of them."""
-    named = [{"id": each.id, "differs": list(each.parts)} for each in first]
+    # Pages are compared side by side, and come in any order.
+    named = [{"id": each.id, "differs": list(each.parts)} for each in sorted(first, key=lambda each: each.id)]
     shown = "; ".join(f"{each['id']!r} ({', '.join(each['differs'])})" for each in named)
     return ChromaError(
         "not_verified",

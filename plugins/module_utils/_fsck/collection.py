@@ -91,7 +91,7 @@ class CollectionCheck:
                 self._seen = Seen(now, (), None, None)
             else:
                 files = check_files(self.folder, dimension, database.check_time)
-                labels, found = _check_labels(self.folder, files)
+                labels, found = check_labels(self.folder, files)
                 self._seen = Seen(now, (*files.findings, *found), files, labels)
         return self._seen
 
@@ -242,7 +242,7 @@ def _map_ids(labels: LabelMap, suspects: Collection[str] | None) -> Iterator[lis
         yield ids.slice(first, _PAGE).to_pylist()
 
 
-def _check_labels(folder: Path, files: Files) -> tuple[LabelMap | None, list[Finding]]:
+def check_labels(folder: Path, files: Files) -> tuple[LabelMap | None, list[Finding]]:
     """Read the label map and hold it against the elements of the index."""
     path = folder / LABELS_FILE
     if not path.exists():

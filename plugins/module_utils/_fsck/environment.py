@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import DATA_FILE, DATABASE, HEADER_FILE, is_uuid
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import DATA_FILE, DATABASE, HEADER_FILE, PRIVATE, is_uuid
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.database import Database
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import Finding, finding
 
@@ -39,8 +39,8 @@ NETWORK = frozenset(
 EPHEMERAL = frozenset(["overlay", "aufs", "tmpfs", "ramfs"])
 # Below this a save of the index or a commit fails.
 NO_ROOM = 32 << 20
-# Percent of a volume that should stay free.
-RESERVE = 10
+# Percent of a volume that should stay free; of a large one these bytes are enough.
+RESERVE, ENOUGH = 10, 10 << 30
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def check_room(free: int, total: int, rewrite: int) -> list[Finding]:
     """
     if free < NO_ROOM:
         return [finding("CHR103", f"{free >> 20} MiB are free.")]
-    if free < rewrite or free < total * RESERVE // 100:
+    if free < rewrite or free < min(total * RESERVE // 100, ENOUGH):
         return [finding("CHR102", f"{free >> 20} of {total >> 20} MiB are free; the largest rewrite takes {rewrite >> 20} MiB.")]
     return []
 
@@ -143,12 +143,12 @@ def check_folders(path: Path, database: Database) -> list[Finding]:
 
 
 def folders(path: Path) -> list[Path]:
-    """Return the folders that are indexes, or look as if they were."""
-    return [
-        each
-        for each in sorted(path.iterdir())
-        if each.is_dir() and (is_uuid(each.name) or any((each / name).exists() for name in (HEADER_FILE, DATA_FILE)))
-    ]
+    """Return the folders that are indexes, or look as if they were; never our own, where copies of them may lie."""
+    return [each for each in sorted(path.iterdir()) if each.name != PRIVATE and each.is_dir() and _is_index(each)]
+
+
+def _is_index(folder: Path) -> bool:
+    return is_uuid(folder.name) or any((folder / name).exists() for name in (HEADER_FILE, DATA_FILE))
 
 
 def files(path: Path) -> list[Path]:

@@ -83,9 +83,12 @@ def some(values: Sequence[object]) -> str:
     return shown if len(values) <= SHOWN else f"{shown} and {len(values) - SHOWN} more"
 
 
-_BACKUP = "Restore the newest verified backup, or recover what can still be read."
+_BACKUP = "Restore the newest verified backup (30_restore), or recover what can still be read (42_recover)."
 _NOTHING = "Nothing."
-_REPAIR = "A repair removes the rows; nothing that Chroma shows changes."
+_REPAIR = "41_repair puts the rows into quarantine; nothing that Chroma shows changes."
+_ANEW = "42_recover makes the collection anew from its vectors, which are still there; or restore (30_restore)."
+_POSITION = "Stop writing. Recover the collection (42_recover), or restore (30_restore)."
+_SEARCH = "41_repair builds the full-text index anew."
 _REPLAY = "Vectors that the write-ahead log no longer holds."
 
 _TABLE = (
@@ -106,14 +109,14 @@ _TABLE = (
          "Create the tenant again, with the same name."),
     Kind("CHR011", SEVERE, "A collection belongs to no database", "The collection cannot be reached by name.", _BACKUP),
     Kind("CHR012", MINOR, "A segment belongs to no collection", "Nothing that Chroma shows.",
-         "A repair moves its folder to quarantine and removes its rows."),
+         "41_repair puts its rows and its folder into quarantine."),
     Kind("CHR013", SEVERE, "A collection lacks a segment", "Vectors or documents of the collection cannot be reached.", _BACKUP),
     Kind("CHR014", SEVERE, "Two collections of one name, or two databases", "One of the two cannot be reached by name.",
          "Rename one by its id, or restore."),
     Kind("CHR015", SEVERE, "Two segments of one kind in a collection", "Writes and reads may use different ones.", _BACKUP),
     Kind("CHR016", MINOR, "Settings or metadata of nothing", _NOTHING, _REPAIR),
     Kind("CHR017", MINOR, "A folder without segment", "Nothing that Chroma shows: the vectors of a deleted collection.",
-         "A repair moves the folder to quarantine."),
+         "41_repair puts the folder into quarantine."),
     Kind("CHR018", SEVERE, "The folder of an index is missing", _REPLAY, _BACKUP),
     Kind("CHR019", MINOR, "The folder of an index is missing, the log is complete",
          _NOTHING, "The next start of Chroma builds it again from the log."),
@@ -126,16 +129,15 @@ _TABLE = (
     Kind("CHR031", SEVERE, "header.bin contradicts itself", _REPLAY, _BACKUP),
     Kind("CHR032", SEVERE, "Dimensions differ", "Chroma refuses queries or reads vectors wrongly.", _BACKUP),
     Kind("CHR033", SEVERE, "data_level0.bin is missing or too short", "The vectors beyond its end.", _BACKUP),
-    Kind("CHR034", MINOR, "data_level0.bin is longer than the index", _NOTHING, "Rebuild the index when convenient."),
-    Kind("CHR035", SEVERE, "length.bin is missing or does not fit", "The index cannot be loaded.",
-         "A repair can write it again from data_level0.bin."),
-    Kind("CHR036", SEVERE, "link_lists.bin is missing or does not fit", "The index cannot be loaded; its vectors are still there.",
-         "Rebuild the index from its vectors."),
-    Kind("CHR037", SEVERE, "link_lists.bin has grown out of proportion", "The disk fills up.", "Rebuild the index from its vectors."),
+    Kind("CHR034", MINOR, "data_level0.bin is longer than the index", _NOTHING,
+         "41_repair cuts it to whole elements, with the server stopped."),
+    Kind("CHR035", SEVERE, "length.bin is missing or does not fit", "The index cannot be loaded; its vectors are still there.", _ANEW),
+    Kind("CHR036", SEVERE, "link_lists.bin is missing or does not fit", "The index cannot be loaded; its vectors are still there.", _ANEW),
+    Kind("CHR037", SEVERE, "link_lists.bin has grown out of proportion", "The disk fills up.", _ANEW),
     Kind("CHR038", SEVERE, "Vectors that are no numbers", "These records cannot be found by a query and may disturb others.",
          "Upsert these records again with proper embeddings."),
     Kind("CHR039", SEVERE, "Links of the index point nowhere", "The server may die of a segmentation fault; the vectors are still there.",
-         "Stop the server and rebuild the index from its vectors."),
+         "Stop the server. " + _ANEW),
     # Label map
     Kind("CHR050", SEVERE, "The label map is missing",
          _REPLAY + " Their ids are lost, and Chroma silently starts an empty index.", _BACKUP),
@@ -144,22 +146,22 @@ _TABLE = (
          "Do not start Chroma 0.x on this directory. Find out who wrote the file; restore."),
     Kind("CHR053", SEVERE, "The label map is not one to one", "Some vectors are returned under another record's id.", _BACKUP),
     Kind("CHR054", SEVERE, "Labels without vector", "The vectors of these records, unless the log holds them.", _BACKUP),
-    Kind("CHR055", MINOR, "Vectors without label", "Nothing that Chroma shows: nobody knows their ids.",
-         "The next start replays the log; rebuild the index if the finding stays."),
+    Kind("CHR055", MINOR, "Vectors without label", "Nothing: nobody knows their ids. But 1.x answers queries that meet them with 500.",
+         "The next start replays the log; if the finding stays, 41_repair marks them as deleted."),
     # Log and positions
     Kind("CHR060", SEVERE, "A position is poisoned", "Every later write to the collection is silently ignored.",
-         "Stop writing. A repair sets the position to what the log and the index say."),
+         _POSITION),
     Kind("CHR061", SEVERE, "A position has the wrong type", "Chroma cannot load the collection, or misreads the position.",
-         "A repair writes the same number in the right type."),
+         "Recover the collection (42_recover), or restore (30_restore)."),
     Kind("CHR062", SEVERE, "A position is ahead of the log", "Later writes are silently ignored until the log catches up.",
-         "Stop writing. A repair sets the position to the end of the log."),
+         _POSITION),
     Kind("CHR063", MINOR, "The index is far behind the log", "Nothing; starting takes long and memory grows.",
          "Restart Chroma and write once, then look again."),
     Kind("CHR064", MINOR, "Log entries of no collection", "Nothing that Chroma shows.", _REPAIR),
     Kind("CHR065", SEVERE, "Log entries that cannot be replayed", "The vectors of these entries.", "Upsert these records again."),
     Kind("CHR066", SEVERE, "Log entries of 0.x that stop a server of 1.x",
          "Nothing; but every write, to any collection, is answered with 500.",
-         "Stop the server. A repair removes the null documents from these entries; before an upgrade, write until the index is saved."),
+         "41_repair with chroma_repair_findings=CHR066 takes the nulls out, with the server stopped; nothing is lost."),
     # Sets
     Kind("CHR070", SEVERE, "Records without vector", "The vectors of these records: no query finds them.", _BACKUP),
     Kind("CHR071", SEVERE, "Vectors without record", "Documents and metadata of these ids, or a deletion was not applied.",
@@ -170,12 +172,9 @@ _TABLE = (
     Kind("CHR082", MINOR, "List metadata of no record", "Nothing yet: later records inherit it, also those of other collections.", _REPAIR),
     Kind("CHR083", SEVERE, "Records with another record's list metadata", "Filters and answers show values that were never written here.",
          "Upsert these records' metadata again."),
-    Kind("CHR084", MINOR, "Documents missing from the full-text index", "Searches in documents do not find them.",
-         "Rebuild the full-text index."),
-    Kind("CHR085", MINOR, "Full-text rows of no record", "Nothing; text of deleted records is still on the disk.",
-         "Rebuild the full-text index."),
-    Kind("CHR086", MINOR, "The full-text index differs from the documents", "Searches in documents find wrong ones or fail.",
-         "Rebuild the full-text index."),
+    Kind("CHR084", MINOR, "Documents missing from the full-text index", "Searches in documents do not find them.", _SEARCH),
+    Kind("CHR085", MINOR, "Full-text rows of no record", "Nothing; text of deleted records is still on the disk.", _REPAIR),
+    Kind("CHR086", MINOR, "The full-text index differs from the documents", "Searches in documents find wrong ones or fail.", _SEARCH),
     Kind("CHR087", SEVERE, "A record exists twice", "One of the two is shown, by chance.", "Delete and upsert these records."),
     # Environment
     Kind("CHR100", SEVERE, "The directory lies on a network file system", "SQLite's locks are unreliable there: any of it, at any time.",
@@ -187,6 +186,8 @@ _TABLE = (
 )  # fmt: skip
 
 KINDS = {kind.id: kind for kind in _TABLE}
+# Of the place where a directory lies; its data may be whole.
+PLACE = frozenset({"CHR100", "CHR101", "CHR102", "CHR103"})
 
 
 def finding(

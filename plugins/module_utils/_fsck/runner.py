@@ -106,13 +106,16 @@ def in_use(file: Path) -> bool:
         wanted = file.stat()
     except OSError:
         return False
-    for entry in Path("/proc").glob("[0-9]*/fd/*"):
-        if entry.parts[2] == str(os.getpid()):
+    for process in Path("/proc").glob("[0-9]*"):
+        if process.name == str(os.getpid()):
             continue
+        # It may end while it is looked at, or belong to somebody else.
         with contextlib.suppress(OSError):
-            about = entry.stat()
-            if (about.st_dev, about.st_ino) == (wanted.st_dev, wanted.st_ino):
-                return True
+            for entry in os.listdir(process / "fd"):
+                with contextlib.suppress(OSError):
+                    about = os.stat(process / "fd" / entry)
+                    if (about.st_dev, about.st_ino) == (wanted.st_dev, wanted.st_ino):
+                        return True
     return False
 
 

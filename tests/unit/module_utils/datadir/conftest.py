@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.thinkube.chroma.bench import synthetic
-
-RECORDS, DIMENSION = 60, 4
+from ansible_collections.thinkube.chroma.tests.unit.module_utils.datadir.directories import DIMENSION, RECORDS
 
 
 @pytest.fixture(scope="session")

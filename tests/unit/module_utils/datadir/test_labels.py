@@ -96,6 +96,14 @@ def test_an_inverse_that_differs_is_seen(persistent, tmp_path, inverse):
     assert mapping_of(labels.read_labels(file)) == {"a": 1, "b": 2}
 
 
+def test_an_inverse_with_an_id_that_is_no_utf_8_is_damaged(tmp_path):
+    content = b"\x80\x03}(X\x0b\x00\x00\x00id_to_label}(X\x01\x00\x00\x00aK\x01uX\x0b\x00\x00\x00label_to_id}(K\x01X\x01\x00\x00\x00\xffuu."
+    file = put(tmp_path, content)
+    assert mapping_of(labels.read_labels(file)) == {"a": 1}
+    with pytest.raises(Damaged):
+        labels.read_labels(file, inverse=True)
+
+
 class Touch:
     """Unpickled by Python, it creates a file."""
 

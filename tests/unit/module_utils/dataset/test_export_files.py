@@ -111,6 +111,8 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_sent(settings)
          "forbidden"),
         ("AWS Error UNKNOWN (HTTP status 404) during ListObjectsV2 operation: Unable to parse ExceptionName: XAdminUserNotFound Message: "
          "No user exists with the provided access key ID.", "forbidden"),
+        ("When creating key 'a' in bucket 'b': AWS Error INVALID_ACCESS_KEY_ID during PutObject operation: The AWS Access Key Id you "
+         "provided does not exist in our records.", "forbidden"),
         ("AWS Error SIGNATURE_DOES_NOT_MATCH during PutObject operation: The request signature does not match", "forbidden"),
         ("AWS Error NO_SUCH_BUCKET during PutObject operation: The specified bucket does not exist.", "no_bucket"),
         ("AWS Error NETWORK_CONNECTION during PutObject operation: curlCode: 28, Timeout was reached", "timeout"),

@@ -48,6 +48,14 @@ def test_a_server_that_comes_back_in_time_is_waited_for():
     assert 5 < clock.now < 60
 
 
+def test_what_passes_here_and_not_elsewhere_is_waited_for_where_it_is_named():
+    clock = Clock()
+    with pytest.raises(ChromaError):
+        Patience(60, clock, clock.wait)(failing(1, "not_chroma"))
+    assert clock.now == 0
+    assert Patience(60, clock, clock.wait, also=("not_chroma",))(failing(6, "not_chroma")) == "answer"
+
+
 def test_a_server_that_stays_away_is_given_up():
     patience, clock = patient(10)
     with pytest.raises(ChromaError):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._client import Collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._answers import Collection
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.indexes import STANDARD, indexes_of, schema_for
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.manifest import DatasetCollection
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.reading import Source

@@ -76,18 +76,21 @@ def test_a_system_without_mounts_is_no_finding():
 
 
 @pytest.mark.parametrize(
-    ("free", "rewrite", "expected"),
+    ("free", "total", "rewrite", "expected"),
     [
-        (10 << 30, 600 << 20, []),
-        (9 << 30, 600 << 20, ["CHR102"]),
-        (40 << 30, 41 << 30, ["CHR102"]),
+        (10 << 30, 100 << 30, 600 << 20, []),
+        (9 << 30, 100 << 30, 600 << 20, ["CHR102"]),
+        (40 << 30, 100 << 30, 41 << 30, ["CHR102"]),
         # More than half full is no reason to worry.
-        (40 << 30, 20 << 30, []),
-        (1 << 20, 0, ["CHR103"]),
+        (40 << 30, 100 << 30, 20 << 30, []),
+        # Nor is a twentieth of much.
+        (20 << 30, 400 << 30, 600 << 20, []),
+        (9 << 30, 400 << 30, 600 << 20, ["CHR102"]),
+        (1 << 20, 100 << 30, 0, ["CHR103"]),
     ],
 )
-def test_a_tenth_of_the_volume_and_the_largest_rewrite_have_to_fit(free, rewrite, expected):
-    assert [each.kind.id for each in check_room(free, 100 << 30, rewrite)] == expected
+def test_a_tenth_of_the_volume_or_10_gib_and_the_largest_rewrite_have_to_fit(free, total, rewrite, expected):
+    assert [each.kind.id for each in check_room(free, total, rewrite)] == expected
 
 
 def test_the_largest_rewrite_is_that_of_one_index_and_of_sqlite():
