@@ -145,7 +145,9 @@ class CallbackModule(CallbackBase):
                 line = line[os.write(1, line) :]
 
     def _listen(self):
-        self._folder = tempfile.TemporaryDirectory(prefix="chroma-operation-")
+        # The path of a socket has at most 107 bytes (unix(7)), of which this takes some 35; TMPDIR may be longer.
+        place = None if len(os.fsencode(tempfile.gettempdir())) <= 70 else "/tmp"
+        self._folder = tempfile.TemporaryDirectory(prefix="chroma-operation-", dir=place)
         path = os.path.join(self._folder.name, "events")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(path)

@@ -25,6 +25,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._kube import (
     object_path,
     wait_until,
 )
+from ansible_collections.thinkube.chroma.plugins.module_utils._prerequisites import Generated, Required, ensure_generated, require_objects
 from ansible_collections.thinkube.chroma.plugins.module_utils._secrets import Wanted, ensure_secrets
 
 # What the API server writes by itself.
@@ -39,6 +40,8 @@ class Applied:
         kind, name: the object.
         action: ``created``, ``changed``, ``deleted`` or ``unchanged``.
         before, after: the object without what the server writes by itself; values of Secrets are words. None where absent.
+        uid: of an object that is there.
+        succeeded: when a Job of a CronJob was successful last, as the server has it; empty for never, and for all other objects.
     """
 
     kind: str
@@ -46,6 +49,13 @@ class Applied:
     action: str
     before: Object | None = field(repr=False, default=None)
     after: Object | None = field(repr=False, default=None)
+    uid: str = ""
+    succeeded: str = ""
+
+    def as_result(self) -> dict[str, str]:
+        """Return it as the module does."""
+        told = {"kind": self.kind, "name": self.name, "action": self.action}
+        return {**told, "uid": self.uid, "succeeded": self.succeeded} if self.kind == "CronJob" else told
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,8 @@ class Release:
         absent: ``kind`` and ``name`` of objects that must not be there.
         wait_for: a StatefulSet that must run at the end; None or empty for none.
         timeout: seconds to wait for it.
+        required: objects that others provide, looked for before anything is changed.
+        generated: values in Secrets that are made once.
     """
 
     namespace: str
@@ -67,6 +79,8 @@ class Release:
     absent: tuple[dict[str, str], ...]
     wait_for: str | None
     timeout: float
+    required: tuple[Required, ...] = ()
+    generated: tuple[Generated, ...] = ()
 
 
 def ensure_release(session: Session, release: Release, check_mode: bool) -> dict[str, Any]:
@@ -78,7 +92,7 @@ def ensure_release(session: Session, release: Release, check_mode: bool) -> dict
         check_mode: plan only.
 
     Raises:
-        ChromaError: ``secret_refused``, and those of the Secrets, of the objects and of the wait.
+        ChromaError: ``secret_refused``, and those of what is required, of the Secrets, of the objects and of the wait.
     """
     for each in release.objects:
         if each["kind"] == "Secret":
@@ -87,15 +101,19 @@ def ensure_release(session: Session, release: Release, check_mode: bool) -> dict
                 f"Secret {each['metadata']['name']} is among the objects, and Ansible logs what a module is given.",
                 "Name it in option secrets, or create it with kubectl.",
             )
+    require_objects(session, release.namespace, release.required)
     plan = ensure_secrets(session, release.secrets, check_mode) if release.secrets else None
+    generated = ensure_generated(session, release.namespace, release.generated, check_mode)
     applied = apply_objects(session, release.objects, release.absent, release.namespace, check_mode)
     if release.wait_for and not check_mode:
         wait_for_rollout(session, release.wait_for, release.namespace, release.timeout)
     changes, difference = _diff(applied), plan.diff() if plan else {"before": {}, "after": {}}
+    difference["after"] |= {f"Secret {each}": "a generated value" for each in generated}
     return {
-        "changed": bool(plan and plan.changes) or any(each.action != "unchanged" for each in applied),
-        "objects": [{"kind": each.kind, "name": each.name, "action": each.action} for each in applied],
+        "changed": bool(plan and plan.changes) or bool(generated) or any(each.action != "unchanged" for each in applied),
+        "objects": [each.as_result() for each in applied],
         "tokens": list(plan.tokens) if plan else [],
+        "generated": generated,
         "diff": {side: {**difference[side], **changes[side]} for side in ("before", "after")},
     }
 
@@ -122,7 +140,9 @@ def apply_objects(
         found = _find(session, _known(each["kind"]), each["name"], namespace)
         if found and is_ours(found):
             if not check_mode:
-                session.delete(each["kind"], each["name"], namespace, uid=found["metadata"]["uid"])
+                # A Job that runs goes on: a backup that is killed may have stopped the server.
+                propagation = "Orphan" if each["kind"] == "CronJob" else "Background"
+                session.delete(each["kind"], each["name"], namespace, found["metadata"]["uid"], propagation)
                 _wait_for_absence(session, each["kind"], each["name"], namespace)
             applied.append(Applied(each["kind"], each["name"], "deleted", essence(found)))
     return applied
@@ -176,6 +196,8 @@ def pod_troubles(pod: Object) -> list[str]:
     ]
     for container in (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or []):
         state = container.get("state") or {}
+        if (state.get("terminated") or {}).get("exitCode") == 0 and container.get("ready"):
+            continue  # The start check has let the server pass.
         waiting = state.get("waiting") or {}
         ended = (container.get("lastState") or {}).get("terminated") or state.get("terminated") or {}
         if waiting:
@@ -183,7 +205,9 @@ def pod_troubles(pod: Object) -> list[str]:
         elif not container.get("ready"):
             troubles.append(f"{name}/{container['name']}: not ready")
         if ended:
-            troubles.append(f"{name}/{container['name']} ended before: {ended.get('reason', '')}, exit code {ended.get('exitCode')}")
+            text = f"{name}/{container['name']} ended before: {ended.get('reason', '')}, exit code {ended.get('exitCode')}"
+            # What the start check says of the data.
+            troubles.append(f"{text}: {message}" if (message := str(ended.get("message") or "").strip()) else text)
     return troubles
 
 
@@ -229,10 +253,11 @@ def _apply(session: Session, wanted: Object, namespace: str, check_mode: bool) -
         if not (check_mode and error.code == "not_found"):
             raise
         after = wanted
+    uid, succeeded = after["metadata"].get("uid", ""), (after.get("status") or {}).get("lastSuccessfulTime") or ""
     if before is None:
-        return Applied(kind, name, "created", None, essence(after))
+        return Applied(kind, name, "created", None, essence(after), uid)
     unchanged = _settled(before) == _settled(after)
-    return Applied(kind, name, "unchanged" if unchanged else "changed", essence(before), essence(after))
+    return Applied(kind, name, "unchanged" if unchanged else "changed", essence(before), essence(after), uid, succeeded)
 
 
 def _wait_for_absence(session: Session, kind: str, name: str, namespace: str) -> None:

@@ -92,7 +92,9 @@ def refusal(action: str, status: int, body: bytes) -> ChromaError:
         ``unavailable``, ``redirected``, ``invalid_request`` (another 4xx) and ``server_error`` (another 5xx).
     """
     text = reason(body)
-    message = f"{action} was answered with {status}" + (f": {text}" if text else ".")
+    message = f"{action} was answered with {status}" + (f": {text}" if text else "")
+    if not message.endswith("."):
+        message += "."  # whoever shows it goes on with the hint
     if 300 <= status < 400:
         return ChromaError("redirected", message, "Use the address that it redirects to, so that the token is sent to no other host.")
     for rule in _RULES:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._kube import MANAGED_BY, OWNER, VERSION, Object, is_ours
-from ansible_collections.thinkube.chroma.plugins.module_utils._preflight import is_true, parse_image, parse_quantity, parse_version
+from ansible_collections.thinkube.chroma.plugins.module_utils._preflight.values import is_true, parse_image, parse_quantity, parse_version
 
 # The setting with its name: the kind of each object that an installation writes.
 OBJECTS = {

@@ -36,6 +36,7 @@ RESOURCES: dict[str, tuple[str, str, bool]] = {
     "ConfigMap": ("/api/v1", "configmaps", True),
     "CronJob": ("/apis/batch/v1", "cronjobs", True),
     "EndpointSlice": ("/apis/discovery.k8s.io/v1", "endpointslices", True),
+    "Event": ("/api/v1", "events", True),
     "Gateway": ("/apis/gateway.networking.k8s.io/v1", "gateways", True),
     "HTTPRoute": ("/apis/gateway.networking.k8s.io/v1", "httproutes", True),
     "Ingress": ("/apis/networking.k8s.io/v1", "ingresses", True),
@@ -130,7 +131,7 @@ class Session:
             name: the object's name.
             namespace: empty for an object outside namespaces.
             uid: delete only this very object, not another of its name that was created meanwhile.
-            propagation: ``Background`` or ``Foreground``.
+            propagation: ``Background``, ``Foreground``, or ``Orphan``, which leaves what the object owns.
         """
         body: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
         if uid:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import time
 from collections.abc import Mapping
@@ -20,8 +19,6 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._operation import 
 CONTAINER = "operation"
 OPERATION = "thinkube.chroma/operation"
 INDEX = "batch.kubernetes.io/job-completion-index"
-# The server's pods, as the template's affinity chooses them.
-SERVER = "app=chroma"
 # Seconds between two looks within one call.
 PAUSE = 0.5
 
@@ -89,26 +86,15 @@ def start(session: Session, namespace: str, manifest: Object, check_mode: bool) 
     Raises:
         ChromaError: those of the session.
     """
-    server_runs = any(pod["spec"].get("nodeName") for pod in session.items("Pod", namespace, labelSelector=SERVER))
-    wanted = plan_job(manifest, server_runs)
-    name = wanted["metadata"]["name"]
+    name = manifest["metadata"]["name"]
     try:
-        created = session.create("Job", wanted, namespace, dry_run=check_mode)
+        created = session.create("Job", manifest, namespace, dry_run=check_mode)
     except ChromaError as error:
         # A connection that broke after the request: the name is random, so this Job is ours.
         if error.code != "conflict" or session.get("Job", name, namespace) is None:
             raise
-        created = wanted
+        created = manifest
     return {"changed": True, "job": name, "diff": {"before": {}, "after": {f"Job {name}": essence(created)}}}
-
-
-def plan_job(manifest: Object, server_runs: bool) -> Object:
-    """Return the Job to create: beside the server where that runs, and else wherever its volume is."""
-    wanted = copy.deepcopy(manifest)
-    if not server_runs:
-        affinity = wanted["spec"]["template"]["spec"].get("affinity", {})
-        affinity.pop("podAffinity", None)
-    return wanted
 
 
 def look(session: Session, namespace: str, name: str, cursor: Mapping[str, Mapping[str, Any]], seconds: float) -> dict[str, Any]:

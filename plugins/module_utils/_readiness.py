@@ -26,7 +26,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._installed import 
     unverified,
 )
 from ansible_collections.thinkube.chroma.plugins.module_utils._kube import RESOURCES, Object, Session, is_ours
-from ansible_collections.thinkube.chroma.plugins.module_utils._preflight import Image, parse_image, parse_quantity
+from ansible_collections.thinkube.chroma.plugins.module_utils._preflight.values import Image, is_true, parse_image, parse_quantity
 from ansible_collections.thinkube.chroma.plugins.module_utils._registry import Presence, find_image
 
 OLDEST_KUBERNETES = (1, 28)
@@ -89,6 +89,7 @@ def check_cluster(session: Session, settings: dict[str, Any], ask_registry: Call
     if rights.may("get", "StorageClass", ""):
         storage_class = session.get("StorageClass", settings["chroma_storage_class"])
     checks.append(_check_storage_class(session, rights, storage_class, settings["chroma_storage_class"]))
+    checks += _check_backups(session, rights, settings)
     checks += _check_exposure(session, rights, settings)
     checks += _check_certificate(session, rights, settings)
     found = _installed(session, rights, settings)
@@ -102,7 +103,9 @@ def check_cluster(session: Session, settings: dict[str, Any], ask_registry: Call
     checks += _check_former_exposure(session, rights, settings)
     nodes = session.items("Node") if rights.may("list", "Node", "") else []
     always = settings.get("chroma_image_pull_policy") == "Always"
-    for name in ("chroma_image", "chroma_gateway_image"):
+    # Without the image of the start check the pod would wait for ever, and the old one be gone.
+    more = ("chroma_operations_image",) if is_true(settings.get("chroma_start_check")) else ()
+    for name in ("chroma_image", "chroma_gateway_image", *more):
         checks.append(check_image(name, str(settings[name]), [] if always else nodes, ask_registry))
     if not nodes:
         checks.append(unverified("capacity", "a node with enough free CPU and memory", "no right to list nodes"))
@@ -250,12 +253,33 @@ def _check_namespace(session: Session, rights: _Rights, namespace: str) -> list[
     return [Check(f"Namespace {namespace}", ok, "absent or Active", phase, "" if ok else "It is being deleted; wait until it is gone.")]
 
 
-def _check_storage_class(session: Session, rights: _Rights, found: Object | None, name: str) -> Check:
+def _check_backups(session: Session, rights: _Rights, settings: dict[str, Any]) -> list[Check]:
+    """Look for what the schedule will need, where that is not what the data need anyway."""
+    namespace, name = settings["chroma_namespace"], settings["chroma_backup_storage_class"]
+    if settings["chroma_backup_repository"]:
+        secret, keys = settings["chroma_s3_secret"], ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        title, expected = f"Secret {secret}, for backups to S3", " and ".join(keys)
+        if not rights.may("get", "Secret", namespace):
+            return []
+        data = (session.get("Secret", secret, namespace) or {}).get("data") or {}
+        if all(data.get(key) for key in keys):
+            return [Check(title, True, expected, "both")]
+        # The namespace may be still to be created, and nothing of the installation needs it.
+        return [Check(title, True, expected, "not both: no backup can be made before that", warning=True)]
+    if name == settings["chroma_storage_class"]:
+        return []
+    found = session.get("StorageClass", name) if rights.may("get", "StorageClass", "") else None
+    return [_check_storage_class(session, rights, found, name, "chroma_backup_storage_class")]
+
+
+def _check_storage_class(
+    session: Session, rights: _Rights, found: Object | None, name: str, variable: str = "chroma_storage_class"
+) -> Check:
     if not rights.may("get", "StorageClass", ""):
         return unverified(f"StorageClass {name}", "present", "no right to get storageclasses")
     if found:
         return Check(f"StorageClass {name}", True, "present", "present")
-    return Check(f"StorageClass {name}", False, "present", "absent", _others(session, rights, "StorageClass", "chroma_storage_class"))
+    return Check(f"StorageClass {name}", False, "present", "absent", _others(session, rights, "StorageClass", variable))
 
 
 def _check_exposure(session: Session, rights: _Rights, settings: dict[str, Any]) -> list[Check]:

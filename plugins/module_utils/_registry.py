@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._preflight import Image
+from ansible_collections.thinkube.chroma.plugins.module_utils._preflight.values import Image
 
 ACCEPT = ", ".join(
     (

@@ -37,10 +37,19 @@ STAGES: tuple[tuple[tuple[str, str], ...], ...] = (
         ("operations_role", "Role"),
         ("operations_account", "ServiceAccount"),
         ("operations_lock", "Lease"),
+        ("scaling_binding", "RoleBinding"),
+        ("scaling_role", "Role"),
+        ("scaling_account", "ServiceAccount"),
+        ("watching_binding", "RoleBinding"),
+        ("watching_role", "Role"),
+        ("watching_account", "ServiceAccount"),
+        ("backup_secret", "Secret"),
     ),
-    (("pvc", "PersistentVolumeClaim"),),
+    (("pvc", "PersistentVolumeClaim"), ("backup_pvc", "PersistentVolumeClaim")),
 )
 _NAMESPACE_STAGE = len(STAGES)
+# What backups consist of: it outlives the data, which are removed by another word.
+_BACKUPS = ("backup_pvc", "backup_secret")
 
 # Kubernetes puts these into every namespace by itself.
 _AUTOMATIC = {("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")}
@@ -48,6 +57,19 @@ _EPHEMERAL_KINDS = {"Event", "Endpoints", "EndpointSlice"}
 # Version v2 is there from Kubernetes 1.30 on.
 _DISCOVERY = ",".join(f"application/json;v={version};g=apidiscovery.k8s.io;as=APIGroupDiscoveryList" for version in ("v2", "v2beta1"))
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What goes beside the release itself.
+
+    Attributes:
+        data: the volume claim, the tokens and, where we created it and nothing else is left in it, the namespace.
+        backups: the volume claim of the backups, and the Secret with their password.
+    """
+
+    data: bool = False
+    backups: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +126,7 @@ class Plan:
 
 
 def roll_back(
-    session: Session, namespace: str, names: dict[str, str], remove_data: bool, timeout: float, check_mode: bool
+    session: Session, namespace: str, names: dict[str, str], removed: Removed, timeout: float, check_mode: bool
 ) -> dict[str, Any]:
     """Remove a release and wait until it is gone.
 
@@ -112,7 +134,7 @@ def roll_back(
         session: the cluster.
         namespace: the release's namespace.
         names: object names by the keys of ``STAGES``.
-        remove_data: also remove the volume claim, the tokens and, where we created it, the namespace.
+        removed: what goes beside the release itself.
         timeout: seconds that each stage may take.
         check_mode: plan only.
 
@@ -122,8 +144,8 @@ def roll_back(
     Raises:
         ChromaError: ``timeout``, naming what is stuck and the last state seen; its result says what was deleted until then.
     """
-    found = _find(session, namespace, names, remove_data)
-    plan = plan_rollback(found, remove_data)
+    found = _find(session, namespace, names, removed.data)
+    plan = plan_rollback(found, removed)
     kept = [item.as_result() for item in plan.kept]
     deleted: list[dict[str, str]] = []
     for stage in sorted({target.stage for target in plan.delete}):
@@ -131,7 +153,7 @@ def roll_back(
         if not check_mode:
             if stage == _NAMESPACE_STAGE:
                 # Minutes may have passed, and what somebody put there meanwhile would go with it.
-                reason = _reason_to_keep_namespace(replace(found, contents=_contents(session, namespace)), set(), remove_data)
+                reason = _reason_to_keep_namespace(replace(found, contents=_contents(session, namespace)), set(), removed)
                 if reason:
                     kept.append(Kept("Namespace", namespace, reason).as_result())
                     continue
@@ -147,12 +169,13 @@ def roll_back(
     }
 
 
-def plan_rollback(found: Found, remove_data: bool) -> Plan:
+def plan_rollback(found: Found, removed: Removed) -> Plan:
     """Decide what of a release goes and what stays.
 
-    Only what carries our managed-by label goes. Without ``remove_data`` the volume claim stays, and with it its namespace
-    and the Secret with the tokens: the tokens of applications are generated, and a later installation that finds the data
-    must also find them, or every application would be refused.
+    Only what carries our managed-by label goes. Unless the data are to be removed, the volume claim stays, and with it its
+    namespace and the Secret with the tokens: the tokens of applications are generated, and a later installation that finds the
+    data must also find them, or every application would be refused. Backups stay by a word of their own: who removes data
+    that are damaged needs them next.
     """
     if found.namespace is None:
         return Plan((), ())
@@ -163,7 +186,7 @@ def plan_rollback(found: Found, remove_data: bool) -> Plan:
             item = found.objects.get(role)
             if item is None:
                 continue
-            reason = _reason_to_keep(role, item, remove_data)
+            reason = _reason_to_keep(role, item, removed)
             if reason:
                 kept.append(Kept(item["kind"], item["metadata"]["name"], reason))
             else:
@@ -177,7 +200,7 @@ def plan_rollback(found: Found, remove_data: bool) -> Plan:
             owners |= {item["metadata"]["uid"] for item in found.jobs}
             delete += [_target(pod, stage) for pod in found.pods if not _owners(pod) & owners]
     namespace = _target(found.namespace, _NAMESPACE_STAGE)
-    reason = _reason_to_keep_namespace(found, {(target.kind, target.name) for target in delete}, remove_data)
+    reason = _reason_to_keep_namespace(found, {(target.kind, target.name) for target in delete}, removed)
     if reason:
         kept.append(Kept("Namespace", namespace.name, reason))
     else:
@@ -185,22 +208,28 @@ def plan_rollback(found: Found, remove_data: bool) -> Plan:
     return Plan(tuple(delete), tuple(kept))
 
 
-def _reason_to_keep(role: str, item: Object, remove_data: bool) -> str:
+def _reason_to_keep(role: str, item: Object, removed: Removed) -> str:
     if not is_ours(item):
         return f"not created by this collection: it has no label {MANAGED_BY}={OWNER}"
     if is_adopted(item):
         return "it was there before this collection, which only used it"
-    if role == "pvc" and not remove_data:
+    if role == "pvc" and not removed.data:
         return "it holds the data; -e remove_data=true removes it for good"
-    if role == "auth_secret" and not remove_data:
+    if role == "auth_secret" and not removed.data:
         return "its tokens belong to the data: a new installation finds both, and applications go on"
+    if role == "backup_pvc" and not removed.backups:
+        return "it holds the backups; -e remove_backups=true removes it for good"
+    if role == "backup_secret" and not removed.backups:
+        return "without its password no backup can be restored, nor one on S3"
     return ""
 
 
-def _reason_to_keep_namespace(found: Found, deleted: set[tuple[str, str]], remove_data: bool) -> str:
+def _reason_to_keep_namespace(found: Found, deleted: set[tuple[str, str]], removed: Removed) -> str:
     metadata = (found.namespace or {})["metadata"]
-    if not remove_data:
+    if not removed.data:
         return "data and tokens are kept in it"
+    if not removed.backups and any(role in found.objects for role in _BACKUPS):
+        return "backups or their password are kept in it"
     if (metadata.get("annotations") or {}).get(CREATED) != "true":
         return "it was there before this collection"
     if found.contents is None:
@@ -220,7 +249,7 @@ def _owners(item: Object) -> set[str]:
     return {owner["uid"] for owner in item["metadata"].get("ownerReferences") or []}
 
 
-def _find(session: Session, namespace: str, names: dict[str, str], remove_data: bool) -> Found:
+def _find(session: Session, namespace: str, names: dict[str, str], list_contents: bool) -> Found:
     found = session.get("Namespace", namespace)
     if found is None:
         return Found()
@@ -235,7 +264,7 @@ def _find(session: Session, namespace: str, names: dict[str, str], remove_data: 
     schedules, jobs, pods = (
         tuple({**item, "kind": kind} for item in session.items(kind, namespace, labelSelector=ours)) for kind in ("CronJob", "Job", "Pod")
     )
-    return Found(found, objects, schedules, jobs, pods, _contents(session, namespace) if remove_data else None)
+    return Found(found, objects, schedules, jobs, pods, _contents(session, namespace) if list_contents else None)
 
 
 def _contents(session: Session, namespace: str) -> frozenset[tuple[str, str]] | None:

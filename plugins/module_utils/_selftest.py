@@ -137,7 +137,8 @@ def describe_pod(found: Object | None) -> str:
     if found is None:
         return "absent"
     phase = found["status"].get("phase", "Unknown")
-    containers = found["status"].get("containerStatuses") or []
+    # Those of the start check first: as long as it does not succeed, the others only wait for it.
+    containers = (found["status"].get("initContainerStatuses") or []) + (found["status"].get("containerStatuses") or [])
     if containers and all(container["ready"] for container in containers):
         return f"{phase}, all containers ready"
     waiting = [f"{each['name']} {_container_state(each)}" for each in containers if not each["ready"]]

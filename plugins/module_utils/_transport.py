@@ -10,7 +10,6 @@ import email.utils
 import functools
 import http.client
 import json
-import random
 import re
 import ssl
 import time
@@ -23,6 +22,7 @@ from typing import Any
 from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
 from ansible.module_utils.urls import Request, SSLValidationError, make_context
 
+from ansible_collections.thinkube.chroma.plugins.module_utils._backoff import delay as backoff
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._faults import refusal
 
@@ -174,8 +174,7 @@ def delay(attempt: int, headers: Mapping[str, str] | None = None) -> float:
     moment = email.utils.parsedate_tz(asked) if asked else None
     if moment is not None:
         return min(max(float(email.utils.mktime_tz(moment)) - time.time(), 0.0), _LONGEST_DELAY)
-    # Half fixed, half random: clients that failed together do not come back together.
-    return min(_FIRST_DELAY * float(2**attempt), _LONGEST_DELAY) * random.uniform(0.5, 1.0)
+    return backoff(attempt + 1, _FIRST_DELAY, _LONGEST_DELAY)
 
 
 def check_connection(connection: Connection) -> None:

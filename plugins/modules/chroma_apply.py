@@ -101,6 +101,53 @@ options:
         description: Name of its copy.
         type: str
         default: chroma-tls-secret
+  require:
+    description:
+      - Objects that others provide.
+      - Where one is absent or lacks a key, the module fails before it changes anything, and names them all.
+    type: list
+    elements: dict
+    default: []
+    version_added: 1.2.0
+    suboptions:
+      kind:
+        description: Its kind.
+        type: str
+        required: true
+      name:
+        description: Its name.
+        type: str
+        required: true
+      keys:
+        description: Keys of its C(data) that must hold something.
+        type: list
+        elements: str
+        default: []
+      hint:
+        description: What to do where it is absent.
+        type: str
+        default: ""
+  generate:
+    description:
+      - Values in Secrets that are made once, for example the password of a repository. One that is there is never changed.
+      - No value is in any result.
+    type: list
+    elements: dict
+    default: []
+    version_added: 1.2.0
+    suboptions:
+      secret:
+        description: Name of the Secret, which is created where it is absent.
+        type: str
+        required: true
+      key:
+        description: Key of the value.
+        type: str
+        required: true
+      labels:
+        description: Labels of a Secret that is created.
+        type: dict
+        default: {}
 extends_documentation_fragment:
   - thinkube.chroma.cluster
 attributes:
@@ -143,6 +190,12 @@ objects:
     action:
       description: V(created), V(changed), V(deleted) or V(unchanged).
       type: str
+    uid:
+      description: C(metadata.uid) of a CronJob; empty where there is none.
+      type: str
+    succeeded:
+      description: When a Job of a CronJob was successful last; empty for never.
+      type: str
 tokens:
   description: With O(secrets), the tokens that are there, by name. The values are in the Secret only.
   returned: success
@@ -158,6 +211,12 @@ tokens:
     key:
       description: Its key in the Secret.
       type: str
+generated:
+  description: With O(generate), C(SECRET/KEY) of each value that was made now. The values are in the Secrets only.
+  returned: success
+  type: list
+  elements: str
+  sample: [chroma-backup/repository-password]
 code:
   description: Stable identifier of an error, for example V(certificate_missing) or V(timeout).
   returned: failure
@@ -169,6 +228,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.thinkube.chroma.plugins.module_utils._apply import Release, ensure_release
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._kube import cluster_argument_spec, open_session
+from ansible_collections.thinkube.chroma.plugins.module_utils._prerequisites import Generated, Required
 from ansible_collections.thinkube.chroma.plugins.module_utils._secrets import Application, Wanted
 
 APPLICATION = {"name": {"type": "str", "required": True}, "scope": {"type": "str", "choices": ["read", "write"], "required": True}}
@@ -183,6 +243,17 @@ SECRETS = {
     "tls_source_secret": {"type": "str", "required": True, "no_log": False},
     "tls_secret": {"type": "str", "default": "chroma-tls-secret", "no_log": False},
 }
+REQUIRED = {
+    "kind": {"type": "str", "required": True},
+    "name": {"type": "str", "required": True},
+    "keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+    "hint": {"type": "str", "default": ""},
+}
+GENERATED = {
+    "secret": {"type": "str", "required": True, "no_log": False},
+    "key": {"type": "str", "required": True, "no_log": False},
+    "labels": {"type": "dict", "default": {}},
+}
 ABSENT = {"kind": {"type": "str", "required": True}, "name": {"type": "str", "required": True}}
 
 
@@ -196,6 +267,8 @@ def main() -> None:
             "wait_for": {"type": "str"},
             "timeout": {"type": "int", "default": 300},
             "secrets": {"type": "dict", "options": SECRETS, "no_log": False},
+            "require": {"type": "list", "elements": "dict", "default": [], "options": REQUIRED},
+            "generate": {"type": "list", "elements": "dict", "default": [], "options": GENERATED},
         },
         supports_check_mode=True,
     )
@@ -211,7 +284,16 @@ def main() -> None:
         tls_source=(secrets["tls_source_namespace"], secrets["tls_source_secret"]),
         tls_secret=secrets["tls_secret"],
     )
-    release = Release(params["namespace"], wanted, tuple(params["objects"]), tuple(params["absent"]), params["wait_for"], params["timeout"])
+    release = Release(
+        namespace=params["namespace"],
+        secrets=wanted,
+        objects=tuple(params["objects"]),
+        absent=tuple(params["absent"]),
+        wait_for=params["wait_for"],
+        timeout=params["timeout"],
+        required=tuple(Required(each["kind"], each["name"], tuple(each["keys"]), each["hint"]) for each in params["require"]),
+        generated=tuple(Generated(**each) for each in params["generate"]),
+    )
     try:
         result = ensure_release(open_session(params), release, module.check_mode)
     except ChromaError as error:

@@ -21,9 +21,7 @@ description:
     every look at the Job.
 options:
   job:
-    description:
-      - The Job to start. Its C(metadata.generateName) becomes a name.
-      - Its required affinity to the server's pod is left out where the server does not run.
+    description: The Job to start. Its C(metadata.generateName) becomes a name.
     type: dict
   follow:
     description: Name of the Job to follow.
@@ -80,7 +78,7 @@ operation:
 rc:
   description:
     - Exit code of the operation. 0 done, 2 failed, 3 minor findings, 4 severe findings, 5 bad input, 6 another operation holds the lock,
-      7 a server could not be reached.
+      7 a server could not be reached, or something else that may pass.
   returned: when the Job ended
   type: int
 meaning:

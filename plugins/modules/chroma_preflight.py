@@ -109,7 +109,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._kube import cluster_argument_spec, open_session
-from ansible_collections.thinkube.chroma.plugins.module_utils._preflight import require_settings
+from ansible_collections.thinkube.chroma.plugins.module_utils._preflight.check import require_settings
 from ansible_collections.thinkube.chroma.plugins.module_utils._readiness import check_cluster, report
 
 

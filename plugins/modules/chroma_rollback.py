@@ -15,6 +15,7 @@ description:
   - CronJobs, Jobs and Pods of this collection are found by their label, whatever their name; operations that run are ended.
   - Objects without the label C(app.kubernetes.io/managed-by=thinkube.chroma) are kept and named, and so are those with the annotation
     C(thinkube.chroma/adopted=true), which M(thinkube.chroma.chroma_apply) gives a volume claim or tokens that others made.
+  - Backups and their password stay unless O(remove_backups).
   - Without O(remove_data), the volume claim stays, and with it the namespace and the Secret with the tokens, so that a new
     installation finds the data and every application goes on with its token.
   - Works on a release that is broken or half there, and changes nothing where there is none.
@@ -76,6 +77,46 @@ options:
         description: The Lease that is their lock.
         type: str
         version_added: 1.1.0
+      scaling_binding:
+        description: The RoleBinding of the operations that may stop the server for a while.
+        type: str
+        version_added: 1.2.0
+      scaling_role:
+        description: Their Role.
+        type: str
+        version_added: 1.2.0
+      scaling_account:
+        description: Their ServiceAccount.
+        type: str
+        version_added: 1.2.0
+      watching_binding:
+        description: The RoleBinding of the operations that raise alerts.
+        type: str
+        version_added: 1.3.0
+      watching_role:
+        description: Their Role.
+        type: str
+        version_added: 1.3.0
+      watching_account:
+        description: Their ServiceAccount.
+        type: str
+        version_added: 1.3.0
+      backup_secret:
+        description: The Secret with the password of the backups.
+        type: str
+        version_added: 1.2.0
+      backup_pvc:
+        description: The PersistentVolumeClaim of the backups.
+        type: str
+        version_added: 1.2.0
+  remove_backups:
+    description:
+      - Whether to remove the volume claim of the backups and the Secret with their password too, for good. Backups on S3 stay; without
+        that password, which only you have then, nobody can read them.
+      - As long as they are kept, so is the namespace, also with O(remove_data).
+    type: bool
+    default: false
+    version_added: 1.2.0
   remove_data:
     description:
       - Whether to remove the volume claim and the tokens too. The data are lost for good.
@@ -159,7 +200,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._kube import cluster_argument_spec, open_session
-from ansible_collections.thinkube.chroma.plugins.module_utils._rollback import STAGES, roll_back
+from ansible_collections.thinkube.chroma.plugins.module_utils._rollback import STAGES, Removed, roll_back
 
 
 def main() -> None:
@@ -169,16 +210,16 @@ def main() -> None:
         argument_spec={
             **cluster_argument_spec(),
             "names": {"type": "dict", "required": True, "options": names},
+            "remove_backups": {"type": "bool", "default": False},
             "remove_data": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 300},
         },
         supports_check_mode=True,
     )
     params = module.params
+    removed = Removed(params["remove_data"], params["remove_backups"])
     try:
-        result = roll_back(
-            open_session(params), params["namespace"], params["names"], params["remove_data"], params["timeout"], module.check_mode
-        )
+        result = roll_back(open_session(params), params["namespace"], params["names"], removed, params["timeout"], module.check_mode)
     except ChromaError as error:
         module.fail_json(**error.as_result())
     module.exit_json(**result)

@@ -48,7 +48,7 @@ options:
 seealso:
   - name: All findings
     description: What each identifier means, how it comes about, and what to do.
-    link: https://github.com/thinkube/thinkube-chroma/blob/main/docs/findings.md
+    link: https://github.com/thinkube/thinkube.chroma/blob/main/docs/findings.md
   - module: thinkube.chroma.chroma_export
 """
 

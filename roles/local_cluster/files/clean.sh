@@ -1,11 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Remove what the local cluster leaves when all its processes are gone: clean.sh HOME RUN CACHE
+# Remove what the local cluster leaves when all its processes are gone: clean.sh CACHE DIRECTORY…
+# The directories go with all that is mounted in them.
 set -eu
-home=$1 run=$2 cache=$3
+cache=$1
+shift
 
 # Deepest first; a mount may be listed more than once.
-for base in "$home" "$run" "$cache/buildah" "$cache/tmp"; do
+for base in "$@" "$cache/buildah" "$cache/tmp"; do
     grep -F " $base" /proc/mounts | cut -d ' ' -f 2 | sort -r | while read -r mount; do
         case $mount in "$base"*) umount -l "$mount" 2>/dev/null || true ;; esac # gone with the one above it
     done
@@ -13,7 +15,7 @@ done
 for controller in /sys/fs/cgroup /sys/fs/cgroup/*; do
     if [ -d "$controller/kubepods" ]; then find "$controller/kubepods" -depth -type d -exec rmdir {} \; ; fi
 done
-rm -rf "$home" "$run" "$cache/tmp"
+rm -rf "$@" "$cache/tmp"
 # Directories that the kubelet, CNI and containerd make at fixed places: only if nobody else has something in them.
 find /var/log/containers -xtype l -delete 2>/dev/null || true # there is no such directory
 # A shim that was killed has left its socket: one that nobody listens on.

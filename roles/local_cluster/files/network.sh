@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
-# The kernel settings and the bridge of the local cluster: network.sh up|down STATE BRIDGE [ADDRESS/PREFIX]
-# STATE keeps the settings that were there before, the kubelet's among them; "down" puts them back.
+# The kernel settings and the bridge of the local cluster: network.sh up|clear|down STATE BRIDGE [ADDRESS/PREFIX]
+# STATE keeps the settings that were there before, the kubelet's among them; "down" puts them back. "clear" removes the pods' rules only.
 set -eu
 action=$1 state=$2 bridge=$3
 settings="net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops"
@@ -37,18 +37,19 @@ up)
         echo changed
     fi
     ;;
-down)
-    if ip link show "$bridge" > /dev/null 2>&1; then ip link del "$bridge"; fi
+clear | down)
+    if [ "$action" = down ] && ip link show "$bridge" > /dev/null 2>&1; then ip link del "$bridge"; fi
     # Kubernetes' rules are ours, because "up" starts beside no other. Of CNI's, which others use too, ours are those of the chains
     # whose rules name our network; what all networks share goes with the last of them. Every other rule is loaded as it was.
+    if [ "$action" = down ]; then kubernetes='KUBE-|'; else kubernetes=''; fi
     for command in iptables ip6tables; do
         ours=$("$command-save" 2>/dev/null | grep -F thinkube-chroma | grep -oE 'CNI-(DN-|SN-)?[0-9a-f]{20,}' | sort -u | tr '\n' '|')
-        "$command-save" 2>/dev/null | grep -E "KUBE-|CNI-" > /dev/null || continue
-        rest=$("$command-save" | grep -vE "KUBE-|${ours}thinkube-chroma")
+        "$command-save" 2>/dev/null | grep -E "${kubernetes}${ours}thinkube-chroma" > /dev/null || continue
+        rest=$("$command-save" | grep -vE "${kubernetes}${ours}thinkube-chroma")
         printf '%s\n' "$rest" | grep -qE 'CNI-DN-' || rest=$(printf '%s\n' "$rest" | grep -v CNI-HOSTPORT-)
         printf '%s\n' "$rest" | "$command-restore"
     done
-    if [ -e "$state" ]; then
+    if [ "$action" = down ] && [ -e "$state" ]; then
         sysctl -q -e -p "$state"
         rm "$state"
     fi

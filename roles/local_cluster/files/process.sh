@@ -31,7 +31,12 @@ start)
     fi
     ;;
 stop)
-    [ -e "$pidfile" ] || exit 0
+    pid=$(cat "$pidfile" 2>/dev/null) || exit 0
+    # After a restart of the machine another program may have its number; one that has ended has no program, which is no failure.
+    case $(readlink "/proc/$pid/exe" || true) in
+    */tools-*/bin/kubernetes* | /usr/bin/containerd* | /usr/bin/docker-registry*) ;;
+    *) rm -f "$pidfile" && exit 0 ;;
+    esac
     if start-stop-daemon --stop --quiet --oknodo --remove-pidfile --pidfile "$pidfile" --retry TERM/20/KILL/5; then echo changed; fi
     ;;
 esac

@@ -24,5 +24,5 @@ for directory in /proc/[0-9]*; do
 done
 # Containers whose runtime was killed run on without it.
 for container in /run/containerd/runc/k8s.io/*; do
-    if [ -d "$container" ]; then runc --root "${container%/*}" delete --force "${container##*/}"; fi
+    if [ -d "$run/containerd/io.containerd.runtime.v2.task/k8s.io/${container##*/}" ]; then runc --root "${container%/*}" delete --force "${container##*/}"; fi
 done
