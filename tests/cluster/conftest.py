@@ -17,6 +17,7 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "integration"))  # writers, and the restic that the image has
 CLUSTER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "thinkube-chroma" / "cluster"
 DOMAIN = "thinkube.test"
 
@@ -35,6 +37,7 @@ MARKS = ("Acceptance7c41", "Acceptance9d02")
 TOKEN, NEXT_TOKEN = (f"{mark}-{{{{7*7}}}}$(id).*+?[x]|&<>#~%;=^" for mark in MARKS)
 
 PREFIX = "chroma-acceptance"
+SUFFIXES = ("", "-interrupted", "-operations", "-backup", "-row", "-recovery", "-0-6-3", "-0-5-23")  # of the tests' own releases
 PLATFORM = f"{PREFIX}-platform"  # holds what the platform gives: a certificate, an account
 COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 OURS = "statefulsets,services,secrets,configmaps,persistentvolumeclaims,ingresses,httproutes,networkpolicies,poddisruptionbudgets"
@@ -59,12 +62,12 @@ def create(**document: Any) -> None:
     kubectl("create", "--filename=-", text=json.dumps(document))
 
 
-def until(true: Callable[[], Any], what: str, seconds: float = 120) -> Any:
-    """Wait for a true value and return it; fail, naming ``what``, where it does not come."""
+def until(true: Callable[[], Any], what: str, seconds: float = 120, pause: float = 0.05) -> Any:
+    """Wait for a true value and return it; fail, naming ``what``, where it does not come. Each ``kubectl`` costs a tenth of a second."""
     end = time.monotonic() + seconds
     while not (value := true()):
         assert time.monotonic() < end, f"{what}: not within {seconds:g} s"
-        time.sleep(0.05)
+        time.sleep(pause)
     return value
 
 
@@ -305,7 +308,11 @@ def resolved_names(only_one_run: None) -> Iterator[None]:
         return [line for line in hosts.read_text().splitlines() if not line.endswith(mark)]
 
     line = " ".join(
-        ["127.0.0.1", *(f"{PREFIX}{suffix}.{DOMAIN}" for suffix in ("", "-interrupted", "-operations", "-0-6-3", "-0-5-23")), mark]
+        [
+            "127.0.0.1",
+            *(f"{PREFIX}{suffix}.{DOMAIN}" for suffix in SUFFIXES),
+            mark,
+        ]
     )
     hosts.write_text("\n".join([*without(), line]) + "\n")
     yield

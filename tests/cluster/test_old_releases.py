@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from .conftest import PREFIX, Done, Playbooks, Release
+from .conftest import PREFIX, Done, Playbooks, Release, kubectl
 
 VERSIONS = ("0.6.3", "0.5.23")
 
@@ -26,10 +26,14 @@ class Life:
 
 def live(playbooks: Playbooks, version: str) -> Life:
     release = Release(f"{PREFIX}-{version.replace('.', '-')}", {"chroma_version": version})
-    playbooks.succeed("10_deploy", release)
-    tested = playbooks.succeed("18_test", release)
-    image = release.get("pod", "chroma-0")["spec"]["containers"][0]["image"]
-    playbooks.succeed("19_rollback", release, remove_data=True)
+    try:
+        playbooks.succeed("10_deploy", release)
+        tested = playbooks.succeed("18_test", release)
+        image = release.get("pod", "chroma-0")["spec"]["containers"][0]["image"]
+        playbooks.succeed("19_rollback", release, remove_data=True)
+    except AssertionError:  # the node has no room for what nobody uses
+        kubectl("delete", "namespace", release.name, "--wait=false", "--ignore-not-found")
+        raise
     return Life(release, tested, image)
 
 

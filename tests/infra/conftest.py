@@ -36,13 +36,17 @@ class Release:
     names: Mapping[str, Any]
 
     def kubectl(self, *arguments: str) -> str:
+        return self.host.check_output(*self.command(*arguments))
+
+    def command(self, *arguments: str) -> tuple[str, ...]:
+        """Return a run of kubectl as testinfra takes it."""
         command = [
             f"{CLUSTER}/bin/kubectl",
             f"--kubeconfig={CLUSTER}/admin.conf",
             f"--namespace={self.names['chroma_namespace']}",
             *arguments,
         ]
-        return self.host.check_output(" ".join(["%s"] * len(command)), *command)
+        return (" ".join(["%s"] * len(command)), *command)
 
     def get(self, *arguments: str) -> dict[str, Any]:
         """Return what ``kubectl get`` has; an empty dictionary where it has nothing."""

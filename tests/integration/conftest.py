@@ -18,6 +18,7 @@ INTEGRATION = Path(__file__).resolve().parent
 COLLECTIONS = INTEGRATION.parents[1] / "playbooks" / "collections"
 sys.path.insert(0, str(INTEGRATION))
 
+import filling  # noqa: E402
 import servers  # noqa: E402
 
 
@@ -33,6 +34,21 @@ def newest() -> Iterator[servers.Server]:
     """Run the newest release, for what does not depend on the release."""
     with servers.running(servers.VERSIONS[-1]) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Path]]:
+    """Return a function: the directory that a release filled, and an earlier state of it; each is made once, and copied to be broken."""
+    made: dict[str, Path] = {}
+
+    def base(version: str) -> tuple[Path, Path]:
+        if version not in made:
+            folder = tmp_path_factory.mktemp(f"base-{version}")
+            filling.build(version, folder / "base", folder / "early")
+            made[version] = folder
+        return made[version] / "base", made[version] / "early"
+
+    return base
 
 
 @pytest.fixture

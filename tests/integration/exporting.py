@@ -56,6 +56,12 @@ def run(arguments: dict[str, Any], *, timeout: float = 120, **options: Any) -> d
     return end(start(arguments, **options), timeout)
 
 
+def synthetic(path: Path, records: int, dimension: int) -> None:
+    """Write a data directory with one collection, ``synthetic-0``, without a server: a large one in seconds."""
+    program = Path(__file__).resolve().parents[2] / "bench" / "synthetic.py"
+    subprocess.run([sys.executable, program, path, "--records", str(records), "--dimension", str(dimension)], check=True)
+
+
 def connect(url: str, **settings: Any) -> ChromaClient:
     """Return a client of the server."""
     return ChromaClient(Connection(url, **settings))

@@ -1,26 +1,28 @@
 # Copyright: (c) 2026, The thinkube.chroma contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Datasets to import, made without a server, and chroma_import as a process of its own."""
+"""Datasets to import, made without a server, imports of them, and modules as processes of their own."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import servers
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.importing import import_dataset
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.manifest import (
     GENERATOR,
     DatasetCollection,
@@ -30,10 +32,14 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.manifest 
     encode_manifest,
 )
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.schema import plan_columns, table_schema
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.store import open_store
+from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.targets import ImportRequest
+from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._transport import Connection
 
 COLLECTIONS = Path(__file__).resolve().parents[2] / "playbooks" / "collections"
 DIMENSION = 16
+RECORDS = 2000  # of the large collection in fixture dataset
 
 
 def write_dataset(where: Path, sizes: dict[str, int], *, space: str = "l2", parts: int = 2, lists: bool = False, **fields: Any) -> None:
@@ -90,17 +96,17 @@ def _collection(
     )
 
 
-def start(arguments: dict[str, Any], scratch: Path) -> subprocess.Popen[str]:
-    """Start chroma_import as a process of its own."""
+def start(arguments: dict[str, Any], scratch: Path, module: str = "chroma_import") -> subprocess.Popen[str]:
+    """Start a module as a process of its own."""
     file = scratch / f"arguments-{time.monotonic_ns()}.json"
     file.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
-    command = [sys.executable, "-m", "ansible_collections.thinkube.chroma.plugins.modules.chroma_import", str(file)]
+    command = [sys.executable, "-m", f"ansible_collections.thinkube.chroma.plugins.modules.{module}", str(file)]
     environ = {**os.environ, "PYTHONPATH": str(COLLECTIONS)}
     return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def end(process: subprocess.Popen[str], timeout: float = 120) -> dict[str, Any]:
-    """Wait for chroma_import and return its JSON; a traceback fails the test."""
+    """Wait for the module and return its JSON; a traceback fails the test."""
     output, errors = process.communicate(timeout=timeout)
     assert output.strip(), errors
     result: dict[str, Any] = json.loads(output)
@@ -127,9 +133,40 @@ def state(client: ChromaClient) -> dict[str, tuple[int, dict[str, Any]]]:
     return {each.name: (client.count(each), dict(each.metadata)) for each in client.list_collections()}
 
 
-@contextlib.contextmanager
-def database(server: servers.Server, name: str) -> Iterator[ChromaClient]:
-    """Create a database, and return a client for it."""
-    client = ChromaClient(Connection(server.url, database=name))
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a dataset of one large, one small and one empty collection."""
+    where = tmp_path_factory.mktemp("dataset")
+    write_dataset(where, {"large": RECORDS, "small": 10, "empty": 0})
+    return where
+
+
+@pytest.fixture
+def client(newest: servers.Server) -> ChromaClient:
+    """Return a client for a database of its own."""
+    client = ChromaClient(Connection(newest.url, database=f"d-{uuid.uuid4().hex[:8]}"))
     client.create_database()
-    yield client
+    return client
+
+
+def arguments(where: Path | str, client: ChromaClient, **more: Any) -> dict[str, Any]:
+    """Return the options of chroma_import."""
+    return {"dataset": str(where), "url": client.connection.url, "database": client.connection.database, **more}
+
+
+def refused(where: Path, client: ChromaClient, check: bool = False, **request: Any) -> ChromaError:
+    """Return the error of an import that must change nothing."""
+    before = state(client) if client.database_exists() else None
+    with pytest.raises(ChromaError) as failed:
+        import_dataset(open_store(str(where)), client, ImportRequest(**request), check)
+    assert (state(client) if client.database_exists() else None) == before
+    assert failed.value.hint
+    return failed.value
+
+
+def views(result: dict[str, Any]) -> dict[str, tuple[bool, int, int, int, int]]:
+    """Return what became of each collection."""
+    return {
+        each["name"]: (each["created"], each["written"], each["skipped"], each["verified"], each["others"])
+        for each in result["collections"]
+    }

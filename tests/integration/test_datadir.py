@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -20,7 +21,8 @@ import pyarrow as pa
 import pytest
 import servers
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient, Collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._answers import Collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir import wal
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.directory import DataDirectory, open_directory
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import StoredCollection
@@ -319,10 +321,19 @@ def test_after_an_upgrade_in_place(version, tmp_path):
     data.mkdir()
     with filled(version, data, seed=3):
         pass
-    with servers.running(servers.VERSIONS[-1], data=data) as server:
-        client = ChromaClient(Connection(server.url))
-        change(client, client.require_collection("l2-synced"), random.Random(4), True, 20)
-        expected = served(server.url)
+    for attempt in range(3):
+        with servers.running(servers.VERSIONS[-1], data=data) as server:
+            client = ChromaClient(Connection(server.url))
+            try:
+                change(client, client.require_collection("l2-synced"), random.Random(4), True, 20)
+            except ChromaError as error:
+                # It may stumble over what was just migrated: its compactor, and then it takes no write until the next start;
+                # or the thread that has the first request, which gets no answer.
+                if attempt == 2 or not re.search("compactor|closed connection without response", error.message):
+                    raise
+                continue
+            expected = served(server.url)
+            break
     compare(data, expected)
 
 

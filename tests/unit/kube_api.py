@@ -148,6 +148,12 @@ class KubeApi:
         for condition in filter(None, query.get("labelSelector", "").split(",")):
             label, _equals, value = condition.partition("=")
             listed = [item for item in listed if item["metadata"].get("labels", {}).get(label) == value]
+        for condition in filter(None, query.get("fieldSelector", "").split(",")):
+            field, equals, value = condition.partition("!=" if "!=" in condition else "=")
+            if field not in ("metadata.name", "status.phase"):
+                return 400, {"message": f"field label not supported: {field}"}
+            part, name = field.split(".")
+            listed = [item for item in listed if (item.get(part, {}).get(name) == value) is (equals == "=")]
         # As a real server: items of a list come without their kind.
         return 200, {"items": [{key: value for key, value in item.items() if key != "kind"} for item in listed] or None}
 

@@ -30,7 +30,7 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
 def play(tmp_path):
     """Return a function that runs tasks and returns their events, and the exit code that was written."""
 
-    def run(*tasks):
+    def run(*tasks, folder=tmp_path):
         playbook, code = tmp_path / "validate.yaml", tmp_path / "exit-code"
         playbook.write_text(yaml.safe_dump([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": list(tasks)}]))
         environment = {
@@ -43,10 +43,10 @@ def play(tmp_path):
             "CHROMA_OPERATION_EXIT_CODE_FILE": str(code),
             "CHROMA_OPERATION_JOB": "chroma-validate-x",
             "PYTHONPATH": str(ROOT / "playbooks/collections"),
-            "TMPDIR": str(tmp_path),
+            "TMPDIR": str(folder),
         }
         done = subprocess.run(["ansible-playbook", str(playbook)], env=environment, capture_output=True, text=True, check=False)
-        assert not list(tmp_path.glob("chroma-operation-*"))
+        assert not list(folder.glob("chroma-operation-*"))
         return [json.loads(line) for line in done.stdout.splitlines()], int(code.read_text()), done.stdout + done.stderr
 
     return run
@@ -68,6 +68,14 @@ def test_one_writer_numbers_everything_and_says_how_much_there_was(play, tmp_pat
     assert "no event" in events[5]["message"]
     assert events[-2]["result"] == {"rc": 3, "findings": ["CHR001"]}
     assert (events[-1]["last"], events[-1]["exit_code"], events[-1]["status"], code) == (len(events), 3, "ok", 3)
+
+
+def test_a_folder_for_temporary_files_with_a_long_name_loses_no_result(play, tmp_path):
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    events, code, _output = play(hand_over(rc=4), folder=folder)
+    assert [event["event"] for event in events] == ["start", "task", "result", "end"]
+    assert code == 4
 
 
 def test_a_failure_carries_code_and_hint_and_its_exit_code(play):

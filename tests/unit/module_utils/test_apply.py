@@ -42,8 +42,13 @@ def test_an_absent_statefulset_does_not_run():
 PANIC = {"terminated": {"reason": "Error", "exitCode": 101}}
 
 
-def pod(*containers, conditions=()):
-    return {"metadata": {"name": "chroma-0"}, "status": {"conditions": list(conditions), "containerStatuses": list(containers)}}
+PASSED = {"name": "start-check", "ready": True, "state": {"terminated": {"reason": "Completed", "exitCode": 0}}}
+REFUSED = {"terminated": {"reason": "Error", "exitCode": 1, "message": "refused: t/d/books: CHR050\n42_recover\n"}}
+
+
+def pod(*containers, conditions=(), init=()):
+    status = {"conditions": list(conditions), "initContainerStatuses": list(init), "containerStatuses": list(containers)}
+    return {"metadata": {"name": "chroma-0"}, "status": status}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +64,14 @@ def pod(*containers, conditions=()):
             ["chroma-0/chroma: CrashLoopBackOff", "chroma-0/chroma ended before: Error, exit code 101"],
         ),
         (pod({"name": "chroma", "ready": False, "state": {"running": {}}}), ["chroma-0/chroma: not ready"]),
+        (pod({"name": "chroma", "ready": True, "state": {"running": {}}}, init=[PASSED]), []),
+        (
+            pod(init=[{"name": "start-check", "ready": False, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": REFUSED}]),
+            [
+                "chroma-0/start-check: CrashLoopBackOff",
+                "chroma-0/start-check ended before: Error, exit code 1: refused: t/d/books: CHR050\n42_recover",
+            ],
+        ),
     ],
 )
 def test_pod_troubles(state, troubles):

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._client import Collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._answers import Collection
 from ansible_collections.thinkube.chroma.plugins.module_utils._collections import (
     WantedCollection,
     check_name,
     describe_collections,
     ensure_collection,
-    ensure_no_collection,
     plan_present,
 )
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
@@ -163,20 +162,19 @@ def test_a_list_in_metadata_is_refused_before_anything_is_sent(recorded, version
     assert server.sent == []
 
 
-def test_delete_is_proven_by_absence(recorded, version):
-    server = recorded(version, "collection_renamed", "collection_gone", "collection_delete")
-    result = ensure_no_collection(server.client(), "library")
-    assert (result["changed"], result["collection"]["name"], result["diff"]["after"]) == (True, "library", {})
-    again = ensure_no_collection(server.client(), "library")
-    assert (again["changed"], again["collection"]) == (False, {})
-    assert server.changes() == [("DELETE", "library")]
+def test_a_new_name_is_given_before_anything_else_is_changed(recorded):
+    server = recorded("1.5.9", "collection_get", "collection_gone", "metadata_replace", "collection_renamed")
+    given = []
 
+    def rename(name, new_name):
+        given.append((name, new_name, server.changes()))
+        return {"entry": 7}
 
-def test_a_collection_that_stays_is_an_error(recorded):
-    server = recorded("1.5.9", "collection_renamed", "collection_delete")
-    with pytest.raises(ChromaError) as failed:
-        ensure_no_collection(server.client(), "library")
-    assert failed.value.code == "not_applied"
+    result = ensure_collection(server.client(), WantedCollection("books", "library", {"language": "en"}), rename)
+    assert (result["changed"], result["entry"], result["collection"]["name"]) == (True, 7, "library")
+    assert given == [("books", "library", [])]
+    assert server.changes() == [("PUT", "11111111-1111-4111-8111-111111111111")]
+    assert [list(body) for method, _path, body in server.sent if method == "PUT"] == [["new_metadata"]]
 
 
 def test_describe_counts_and_leaves_out_absent_ones(recorded, version):

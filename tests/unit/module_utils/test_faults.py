@@ -37,6 +37,8 @@ def test_a_recorded_refusal_gets_the_same_code_on_every_release(recorded, versio
     assert error.code == REFUSALS[name]
     assert error.hint
     assert seen["path"] in error.message
+    assert error.message.endswith(".")  # the hint follows on it
+    assert not error.message.endswith("..")
 
 
 @pytest.mark.parametrize("version", ["0.4.24", "0.5.23", "0.6.3"])

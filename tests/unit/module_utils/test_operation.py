@@ -104,7 +104,7 @@ def test_a_long_text_keeps_its_beginning():
         ("damaged", 5),
         ("conflict", 5),
         ("rate_limited", 7),
-        ("no_space", 2),
+        ("no_space", 5),
         ("", 2),
     ],
 )

@@ -10,11 +10,10 @@ import pytest
 
 from ansible_collections.thinkube.chroma.plugins.module_utils import _operation_job
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
-from ansible_collections.thinkube.chroma.plugins.module_utils._operation_job import is_finished, look, plan_job, start
+from ansible_collections.thinkube.chroma.plugins.module_utils._operation_job import is_finished, look, start
 from ansible_collections.thinkube.chroma.tests.unit.kube_api import serve
 
-AFFINITY = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "kubernetes.io/hostname"}]}}
-MANIFEST = {"kind": "Job", "metadata": {"name": "chroma-export-x"}, "spec": {"template": {"spec": {"affinity": AFFINITY}}}}
+MANIFEST = {"kind": "Job", "metadata": {"name": "chroma-export-x"}, "spec": {"template": {"spec": {}}}}
 PODS = "/api/v1/namespaces/chroma/pods"
 
 
@@ -67,20 +66,6 @@ def test_a_refusal_is_told(api):
     api.answers["POST", "/apis/batch/v1/namespaces/chroma/jobs"] = (403, b'{"message": "jobs is forbidden"}')
     with pytest.raises(ChromaError, match="forbidden"):
         start(api.session(), "chroma", MANIFEST, check_mode=False)
-
-
-@pytest.mark.parametrize("node", ["", "local"])
-def test_it_runs_beside_the_server_where_that_runs(api, node):
-    api.put("Pod", "chroma-0", "chroma", labels={"app": "chroma"}, spec={"nodeName": node} if node else {})
-    start(api.session(), "chroma", MANIFEST, check_mode=False)
-    created = api.objects["/apis/batch/v1/namespaces/chroma/jobs/chroma-export-x"]
-    assert ("podAffinity" in created["spec"]["template"]["spec"]["affinity"]) is bool(node)
-
-
-def test_the_manifest_that_was_given_stays_as_it_is():
-    before = json.dumps(MANIFEST)
-    plan_job(MANIFEST, server_runs=False)
-    assert json.dumps(MANIFEST) == before
 
 
 def test_a_job_without_a_pod_waits_and_one_whose_pod_is_created_too(api):

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._preflight import Image
+from ansible_collections.thinkube.chroma.plugins.module_utils._preflight.values import Image
 from ansible_collections.thinkube.chroma.plugins.module_utils._registry import ACCEPT, find_image
 
 IMAGE = Image("registry.example.com/library/chroma", "1.5.9", "")

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.thinkube.chroma.plugins.module_utils import _kube
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
-from ansible_collections.thinkube.chroma.plugins.module_utils._rollback import Found, plan_rollback, roll_back
+from ansible_collections.thinkube.chroma.plugins.module_utils._rollback import Found, Removed, plan_rollback, roll_back
 from ansible_collections.thinkube.chroma.tests.unit.kube_api import OURS, serve
 
 NAMES = {
@@ -30,6 +30,14 @@ NAMES = {
     "operations_role": "chroma-operations",
     "operations_account": "chroma-operations",
     "operations_lock": "chroma-operation",
+    "scaling_binding": "chroma-operations-scaling",
+    "scaling_role": "chroma-operations-scaling",
+    "scaling_account": "chroma-operations-scaling",
+    "watching_binding": "chroma-operations-watching",
+    "watching_role": "chroma-operations-watching",
+    "watching_account": "chroma-operations-watching",
+    "backup_secret": "chroma-backup",
+    "backup_pvc": "chroma-backups-pvc",
 }
 KINDS = {
     "ingress": "Ingress",
@@ -47,7 +55,14 @@ KINDS = {
     "operations_role": "Role",
     "operations_account": "ServiceAccount",
     "operations_lock": "Lease",
+    "scaling_binding": "RoleBinding",
+    "scaling_role": "Role",
+    "scaling_account": "ServiceAccount",
+    "watching_binding": "RoleBinding",
+    "watching_role": "Role",
+    "watching_account": "ServiceAccount",
 }
+BACKUPS = {"Secret chroma-backup", "PersistentVolumeClaim chroma-backups-pvc"}
 DATA = {"PersistentVolumeClaim chroma-data-pvc", "Secret chroma-auth", "Namespace chroma"}
 GATEWAY_API = "/apis/gateway.networking.k8s.io/v1/namespaces/chroma/httproutes/chroma-route"
 
@@ -99,8 +114,13 @@ def names(items):
     return [f"{item['kind']} {item['name']}" for item in items]
 
 
-def roll(api, remove_data=False, check_mode=False, timeout=5):
-    return roll_back(api.session(), "chroma", NAMES, remove_data, timeout, check_mode)
+def roll(api, remove_data=False, check_mode=False, timeout=5, remove_backups=False):
+    return roll_back(api.session(), "chroma", NAMES, Removed(remove_data, remove_backups), timeout, check_mode)
+
+
+def back_up(api):
+    api.put("Secret", "chroma-backup", "chroma", labels=OURS)
+    api.put("PersistentVolumeClaim", "chroma-backups-pvc", "chroma", labels=OURS)
 
 
 def test_by_default_the_data_stay(release):
@@ -119,6 +139,12 @@ def test_by_default_the_data_stay(release):
         "Role chroma-operations",
         "ServiceAccount chroma-operations",
         "Lease chroma-operation",
+        "RoleBinding chroma-operations-scaling",
+        "Role chroma-operations-scaling",
+        "ServiceAccount chroma-operations-scaling",
+        "RoleBinding chroma-operations-watching",
+        "Role chroma-operations-watching",
+        "ServiceAccount chroma-operations-watching",
     ]
     assert set(names(result["kept"])) == DATA
     assert all(item["reason"] for item in result["kept"])
@@ -129,6 +155,26 @@ def test_with_remove_data_nothing_is_left(release):
     result = roll(release, remove_data=True)
     assert result["kept"] == []
     assert names(result["deleted"])[-2:] == ["PersistentVolumeClaim chroma-data-pvc", "Namespace chroma"]
+    assert list(release.objects) == ["/api/v1/namespaces/chroma/configmaps/kube-root-ca.crt"]
+
+
+@pytest.mark.parametrize("remove_data", [False, True])
+def test_backups_and_their_password_outlive_the_data(release, remove_data):
+    back_up(release)
+    kept = {f"{item['kind']} {item['name']}": item["reason"] for item in roll(release, remove_data)["kept"]}
+    assert set(kept) == BACKUPS | ({"Namespace chroma"} if remove_data else DATA)
+    assert "remove_backups=true" in kept["PersistentVolumeClaim chroma-backups-pvc"]
+    assert ("backups" in kept["Namespace chroma"]) is remove_data
+
+
+def test_backups_go_by_a_word_of_their_own(release):
+    back_up(release)
+    assert set(names(roll(release, remove_backups=True)["kept"])) == DATA
+
+
+def test_with_both_words_nothing_is_left(release):
+    back_up(release)
+    assert roll(release, remove_data=True, remove_backups=True)["kept"] == []
     assert list(release.objects) == ["/api/v1/namespaces/chroma/configmaps/kube-root-ca.crt"]
 
 
@@ -200,7 +246,7 @@ def test_pods_and_jobs_that_were_left_behind_are_removed(release):
         pods=tuple(item for item in release.objects.values() if item["kind"] == "Pod" and item["metadata"]["labels"]),
     )
     # What has an owner goes with it.
-    assert [str(target) for target in plan_rollback(found, False).delete] == [
+    assert [str(target) for target in plan_rollback(found, Removed()).delete] == [
         "StatefulSet chroma",
         "Job operation",
         "Pod chroma-selftest-x",
@@ -216,7 +262,7 @@ def test_schedules_are_removed_before_what_they_made(release):
     job = release.put("Job", "chroma-export-1", "chroma", labels=OURS, owners=[schedule["metadata"]["uid"]])
     pod = release.put("Pod", "chroma-export-1-x", "chroma", labels=OURS, owners=[job["metadata"]["uid"]])
     found = Found(release.session().get("Namespace", "chroma"), schedules=(schedule,), jobs=(job,), pods=(pod,))
-    assert [str(target) for target in plan_rollback(found, False).delete] == ["CronJob chroma-export"]
+    assert [str(target) for target in plan_rollback(found, Removed()).delete] == ["CronJob chroma-export"]
     assert names(roll(release)["deleted"])[:2] == ["Ingress chroma-ingress", "CronJob chroma-export"]
     assert release.session().get("CronJob", "theirs", "chroma")
 

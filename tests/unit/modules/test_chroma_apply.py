@@ -144,3 +144,77 @@ def test_a_pod_that_does_not_come_up_is_named(run):
 
 def test_an_unknown_kind(run):
     assert run(objects=[{"kind": "Deployment", "metadata": {"name": "a"}}])["code"] == "unknown_kind"
+
+
+PASSWORD = {"secret": "chroma-backup", "key": "repository-password", "labels": OURS}
+
+
+def password(run):
+    return run.api.session().get("Secret", "chroma-backup", "chroma")["data"]["repository-password"]
+
+
+def test_a_password_is_made_once_and_is_in_no_result(run):
+    first = run(generate=[PASSWORD])
+    value = password(run)
+    assert (first["changed"], first["generated"]) == (True, ["chroma-backup/repository-password"])
+    assert len(base64.b64decode(value)) == 64
+    again = run(generate=[PASSWORD])
+    assert (again["changed"], again["generated"], password(run)) == (False, [], value)
+    for result in (first, again):
+        assert base64.b64decode(value).decode() not in json.dumps(result)
+        assert value not in json.dumps(result)
+
+
+def test_a_password_that_the_user_put_there_is_kept_with_everything_beside_it(run):
+    run.api.put("Secret", "chroma-backup", "chroma", data={"repository-password": "bWluZQ==", "note": "eA=="})
+    assert run(generate=[PASSWORD])["changed"] is False
+    assert password(run) == "bWluZQ=="
+
+
+def test_a_secret_without_the_password_gets_it_and_keeps_the_rest(run):
+    run.api.put("Secret", "chroma-backup", "chroma", data={"note": "eA=="})
+    assert run(generate=[PASSWORD])["changed"] is True
+    assert run.api.session().get("Secret", "chroma-backup", "chroma")["data"] == {"note": "eA==", "repository-password": password(run)}
+
+
+def test_of_two_that_make_a_password_at_once_the_second_keeps_the_firsts(run):
+    path = "/api/v1/namespaces/chroma/secrets"
+    answer = run.api.answer
+
+    def overtaken(method, target, body):
+        if method == "POST" and target.startswith(path):
+            run.api.put("Secret", "chroma-backup", "chroma", data={"repository-password": "Zmlyc3Q="})
+        return answer(method, target, body)
+
+    run.api.answer = overtaken
+    assert run(generate=[PASSWORD])["generated"] == []
+    assert password(run) == "Zmlyc3Q="
+
+
+def test_a_password_that_is_not_stored_is_an_error(run):
+    run.api.drops.add("/api/v1/namespaces/chroma/secrets/chroma-backup")
+    assert run(generate=[PASSWORD])["code"] == "not_verified"
+
+
+def test_check_mode_makes_no_password(run):
+    assert run(check_mode=True, generate=[PASSWORD])["generated"] == ["chroma-backup/repository-password"]
+    assert run.api.writes() == []
+
+
+def test_what_others_must_provide_is_named_at_once_before_any_change(run):
+    run.api.put("Secret", "chroma-s3", "chroma", data={"AWS_ACCESS_KEY_ID": "a2V5"})
+    required = [
+        {"kind": "Secret", "name": "chroma-s3", "keys": ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"], "hint": "Create it."},
+        {"kind": "PersistentVolumeClaim", "name": "chroma-backups-pvc", "hint": "Run 20_backup."},
+    ]
+    result = run(require=required, generate=[PASSWORD], objects=[CONFIG])
+    assert (result["code"], run.api.writes()) == ("absent", [])
+    assert "Secret chroma-s3 in namespace chroma lacks AWS_SECRET_ACCESS_KEY. Create it." in result["msg"]
+    assert "There is no PersistentVolumeClaim chroma-backups-pvc in namespace chroma. Run 20_backup." in result["msg"]
+    run.api.put("Secret", "chroma-s3", "chroma", data={"AWS_ACCESS_KEY_ID": "a2V5", "AWS_SECRET_ACCESS_KEY": "a2V5"})
+    run.api.put("PersistentVolumeClaim", "chroma-backups-pvc", "chroma")
+    assert run(require=required, generate=[PASSWORD], objects=[CONFIG])["changed"] is True
+
+
+def test_a_kind_that_is_none_is_told(run):
+    assert run(require=[{"kind": "Wish", "name": "x"}])["code"] == "unknown_kind"

@@ -1,0 +1,200 @@
+# Copyright: (c) 2026, The thinkube.chroma contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an ordinary run does of the tests that take long, or are many of a kind.
+
+The others get the mark ``thorough``: ``scripts/test --thorough`` runs them as well, before a release and by whom they concern.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+# File → test → the cases of an ordinary run; without any the test is left out. An ordinary run keeps some steps of those at which something
+# is killed, one fault of a store, two releases; what happens once in years is left to a thorough one.
+ORDINARY: dict[str, dict[str, tuple[str, ...]]] = {
+    "cluster/test_backup.py": {
+        "test_a_backup_whose_pod_is_killed_is_completed_by_its_next_pod": ("while it stores",),
+        "test_a_removal_whose_pod_is_deleted_by_force_is_completed_by_its_next_pod": (),
+        "test_a_backup_goes_on_while_the_api_server_is_restarted": (),
+        "test_an_object_store_that_is_away_is_waited_for": (),
+        "test_bad_input_is_told_and_changes_nothing": ("a backup that does not exist", "a minute that is none", "retention 0"),
+    },
+    "cluster/test_backups_in_a_row.py": {
+        "test_each_is_what_was_acknowledged_at_its_moment_and_no_write_failed": ("4",),
+    },
+    "cluster/test_bad_input.py": {
+        "test_bad_input_is_refused_before_any_change": (
+            "no token",
+            "token with a newline",
+            "two replicas",
+            "mistyped variable",
+            "unknown StorageClass",
+            "image that is not in the registry",
+            "missing section of the Gateway",
+        ),
+        "test_a_missing_variable_is_named": ("kubeconfig",),
+    },
+    "cluster/test_operations.py": {
+        "test_an_import_in_which_a_pod_is_killed_completes_without_duplicates": ("operation",),
+        "test_an_object_store_that_comes_back_is_waited_for": (),
+        "test_bad_input_is_told_and_changes_nothing": (
+            "wrong credentials of S3",
+            "a dataset that does not exist",
+            "no destination",
+            "a job that does not exist",
+            "an image that is not there",
+        ),
+    },
+    "integration/test_backup.py": {
+        "test_a_full_backup_is_verified_and_listed": ("1.5.9",),
+        "test_auto_makes_a_full_one_and_then_increments": ("s3",),
+        "test_a_drill_restores_a_chain_and_touches_nothing": ("directory",),
+        "test_retention_removes_what_nothing_keeps": ("directory",),
+        "test_a_backup_from_a_clock_that_was_ahead": (),
+    },
+    "integration/test_backup_ended.py": {
+        "test_one_that_is_told_to_end_lets_the_writers_go_and_leaves_what_the_next_one_removes": ("under-the-lock",),
+    },
+    "integration/test_backup_faults.py": {
+        "test_a_backup_that_is_damaged_each_time_is_given_up_with_attempt_object_and_reason": (),
+        "test_a_backup_that_is_killed_leaves_nothing_that_the_next_one_does_not_remove": ("snapshot-full", "upload-increment", "tag-full"),
+        "test_a_backup_to_an_object_store_that_is_killed": (),
+        "test_a_damaged_backup_is_removed_and_made_again": ("increment",),
+    },
+    "integration/test_backup_lineage.py": {
+        "test_after_a_directory_has_gone_back_its_backup_holds_what_was_written_since": ("from_another_repository",),
+        "test_an_undo_from_another_repository_ends_what_was_made_before_it": (),
+    },
+    "integration/test_backup_playbooks.py": {
+        "test_check_mode_stores_nothing_and_the_job_has_password_and_place_and_no_more_rights_than_it_needs": (
+            "20_backup-volume",
+            "29_prune-s3",
+            "30_restore-s3",
+            "backups-volume",
+        ),
+        "test_a_plan_is_made_by_a_job_also_in_check_mode_and_that_may_nothing": ("30_restore",),
+        "test_without_the_keys_of_s3_nothing_is_made": ("21_schedule",),
+    },
+    "integration/test_backup_rules.py": {
+        "test_where_nothing_goes_nobody_is_kept_out_of_the_repository": (),
+        "test_to_look_at_backups_the_lock_of_a_pod_that_is_gone_is_no_obstacle": (),
+    },
+    "integration/test_backup_shared.py": {
+        "test_a_clock_that_was_set_back_loses_nothing_and_hides_nothing": (),
+        "test_a_restore_and_its_undo_stay_within_the_directory": (),
+    },
+    "integration/test_backup_store.py": {
+        "test_what_passes_costs_an_attempt_and_nothing_else": (),
+        "test_what_does_not_pass_is_an_error_that_says_where_and_the_next_run_succeeds": ("what0-upload",),
+    },
+    "integration/test_client.py": {
+        "test_more_than_one_batch_is_written_once_and_deleted": ("1.5.9",),
+    },
+    "integration/test_delta.py": {
+        "test_a_delta_of_every_release_is_closed_whole_and_opens": ("0.6.3", "1.5.9"),
+    },
+    "integration/test_delta_faults.py": {
+        "test_killed_in_each_phase_there_is_a_whole_delta_or_none_and_the_next_run_makes_one": ("while it is downloaded",),
+        "test_what_fails_once_is_removed_and_done_again": ("an upload is cut", "a bit is flipped on the way there"),
+        "test_what_fails_each_time_is_an_error_that_names_attempt_object_and_reason_and_nothing_is_left": ("500-unavailable",),
+    },
+    "integration/test_export_faults.py": {
+        "test_killed_at_any_moment_it_goes_on_where_it_was": ("directory",),
+        "test_killed_while_it_replaces_a_dataset_it_leaves_a_whole_one": ("rename",),
+        "test_a_failing_object_store_is_named_and_the_next_run_goes_on": ("500-unavailable",),
+        "test_a_small_file_that_can_not_be_written_costs_no_dataset": ("manifest.json-500",),
+        "test_of_two_exports_to_one_prefix_the_one_that_is_done_stays": (),
+        "test_a_collection_that_changes_meanwhile_is_never_exported": ("add",),
+    },
+    "integration/test_import_faults.py": {
+        "test_killed_at_any_point_and_started_again": ("0.7",),
+        "test_an_object_store_that_fails_ends_the_import_and_the_next_one_completes_it": ("reading-500",),
+    },
+    "integration/test_import_settings.py": {
+        "test_an_index_that_is_off_stays_off_where_the_server_knows_schemas": ("1.5.9-True",),
+    },
+    "integration/test_increment.py": {
+        "test_each_point_of_a_chain_read_without_chroma_is_what_the_server_said": ("0.5.23", "1.5.9"),
+    },
+    "integration/test_modules.py": {
+        "test_a_playbook_does_each_step_once": ("1.5.9",),
+    },
+    "integration/test_operation_playbooks.py": {
+        "test_findings_fail_the_validation_from_the_severity_that_was_chosen_on": (
+            "severe-3-fails_on1",
+            "severe-4-fails_on2",
+            "minor-3-fails_on1",
+        ),
+    },
+    "integration/test_recovery_playbooks.py": {
+        "test_a_job_has_no_more_rights_and_secrets_than_it_needs_and_only_variables_that_its_playbook_knows": (
+            "41_repair",
+            "42_recover",
+            "42_recover --check",
+            "45_check_collection",
+        ),
+        "test_bad_input_is_told_before_anything_is_asked": ("an interval that no schedule can have", "no new name"),
+    },
+    "integration/test_repository_store.py": {
+        "test_an_upload_that_fails_is_named_soon_and_the_next_one_succeeds": ("cut-unavailable",),
+    },
+    "integration/test_restore.py": {
+        "test_a_damaged_directory_is_restored_over_and_its_bytes_are_kept": ("no database", "index"),
+        "test_a_backup_of_an_older_chroma_comes_back_as_that_one_wrote_it": ("0.4.24", "1.0.20"),
+    },
+    "integration/test_restore_cluster.py": {
+        "test_killed_in_any_phase_the_next_attempt_leaves_a_running_server_with_the_backup": (
+            "_restore.swap.os.rename-3",
+            "_restore.run.conclude-1",
+        ),
+        "test_the_next_backup_starts_the_server_too": ("_restore.swap.os.rename",),
+        "test_a_server_that_somebody_starts_on_half_a_directory_is_stopped_and_its_files_are_set_aside": (),
+        "test_a_server_that_does_not_start_is_told_and_the_next_run_goes_on": (),
+    },
+    "integration/test_restore_killed.py": {
+        "test_a_restore_that_is_killed": ("_restore.run.take_restore_point-1", "_restore.swap.os.rename-5"),
+        "test_an_undo_that_is_killed": ("_restore.swap.os.rename-3",),
+    },
+    "integration/test_restore_left.py": {
+        "test_a_job_is_done_for_its_own_backup_only": (),
+        "test_a_restore_point_that_does_not_come_back_as_it_was_is_told_once_and_what_it_was_made_of_is_kept": (),
+        "test_half_of_what_was_being_removed_is_in_nobodys_way": ("2",),
+        "test_who_asks_for_an_undo_twice_gets_it_twice_and_an_attempt_of_a_job_once": (),
+        "test_an_undo_that_died_after_its_swap_is_asked_for_again_and_not_undone": (),
+        "test_from_another_repository_it_restores_and_says_where_the_old_data_are": (),
+    },
+    "integration/test_restore_points.py": {
+        "test_each_point_is_what_the_server_said_at_its_moment": ("4", "10"),
+    },
+    "integration/test_restore_store.py": {
+        "test_what_fails_before_the_swap_touches_nothing_and_the_next_run_succeeds": (),
+    },
+    "integration/test_snapshot.py": {
+        "test_each_hot_copy_is_what_was_acknowledged_at_its_moment": ("0.6.3", "1.5.9"),
+    },
+    "integration/test_snapshot_faults.py": {
+        "test_a_killed_copy_leaves_no_lock_and_the_next_removes_what_it_left": ("while_it_copies",),
+    },
+}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what an ordinary run leaves out."""
+    seen: dict[tuple[str, str], set[str]] = {}
+    for item in items:
+        file = item.path.relative_to(TESTS).as_posix()
+        name, _bracket, case = item.name.removesuffix("]").partition("[")
+        ordinary = ORDINARY.get(file, {}).get(name)
+        if ordinary is not None:
+            seen.setdefault((file, name), set()).add(case)
+            if case not in ordinary:
+                item.add_marker(pytest.mark.thorough)
+    for (file, name), cases in seen.items():
+        # Of a test that was asked for by its whole name there is only one case.
+        if len(cases) > 1 and (unknown := set(ORDINARY[file][name]) - cases):
+            raise pytest.UsageError(f"tests/conftest.py: {file}::{name} has no case {sorted(unknown)}")
