@@ -93,6 +93,12 @@ def create(directory: Path, records: int, dimension: int, collections: int = 1, 
     database.execute("""INSERT INTO embeddings_queue_config VALUES (1, '{"automatically_purge":true}')""")
     for number in range(collections):
         _add_collection(directory, database, generator, number, records, dimension)
+    # A server leaves the newest entry of the log when it purges it, and counts on from there.
+    database.execute(
+        "INSERT INTO embeddings_queue (seq_id, operation, topic, id, metadata)"
+        " SELECT ?, 1, 'persistent://default/default/' || id, ?, '{}' FROM collections LIMIT 1",
+        (records, f"record-0-{records - 1:08d}"),
+    )
     if fulltext:
         database.execute(
             "INSERT INTO embedding_fulltext_search (rowid, string_value)"
