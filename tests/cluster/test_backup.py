@@ -128,7 +128,8 @@ def signal_processes(job: str, number: int = signal.SIGKILL) -> None:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             groups, command = (process / "cgroup").read_text(), (process / "cmdline").read_bytes()
-            if any(uid in groups or uid.replace("-", "_") in groups for uid in uids) and b"/program" not in command and b"pause" not in command:
+            in_pod = any(uid in groups or uid.replace("-", "_") in groups for uid in uids)
+            if in_pod and b"/program" not in command and b"pause" not in command:
                 os.kill(int(process.name), number)
         except OSError:  # ended meanwhile: with the first process of a pod all of them go
             continue
