@@ -9,6 +9,7 @@ left behind is removed at the start of the next one.
 from __future__ import annotations
 
 import base64
+import contextlib
 import fcntl
 import itertools
 import json
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,16 @@ def create(**document: Any) -> None:
     kubectl("create", "--filename=-", text=json.dumps(document))
 
 
-def until(true: Callable[[], Any], what: str, seconds: float = 120, pause: float = 0.05) -> Any:
-    """Wait for a true value and return it; fail, naming ``what``, where it does not come. Each ``kubectl`` costs a tenth of a second."""
+def until(
+    true: Callable[[], Any], what: str, seconds: float = 120, pause: float = 0.05, process: subprocess.Popen[str] | None = None
+) -> Any:
+    """Wait for a true value and return it; fail, naming ``what``, where it does not come. Each ``kubectl`` costs a tenth of a second.
+
+    With a process, also where that has ended before: what is waited for will not come any more.
+    """
     end = time.monotonic() + seconds
     while not (value := true()):
+        assert process is None or process.poll() is None, f"{what}: the process ended with {process.returncode} before"
         assert time.monotonic() < end, f"{what}: not within {seconds:g} s"
         time.sleep(pause)
     return value
@@ -236,6 +243,19 @@ def kill_tree(process: subprocess.Popen[str]) -> None:
         except ProcessLookupError:
             continue
     process.wait(timeout=30)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Operations of a test that failed are removed: one that goes on would hold the lock that the next tests need."""
+    report = yield
+    release = getattr(getattr(item, "module", None), "RELEASE", None)
+    if report.failed and call.when == "call" and release:
+        with contextlib.suppress(AssertionError):  # it is the test's failure that is shown
+            jobs = release.get("jobs").get("items", [])
+            if left := [each["metadata"]["name"] for each in jobs if each["status"].get("active")]:
+                kubectl("delete", "job", *left, f"--namespace={release.name}", "--cascade=foreground", "--now")
+    return report
 
 
 class ProcessWatch:

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -16,9 +19,9 @@ from .conftest import Done, Playbooks, Release, create, kill_tree, kubectl, unti
 OF_ONE_JOB = ("controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name")
 
 
-def begun(output: Path) -> str:
+def begun(process: subprocess.Popen[str], output: Path) -> str:
     """Wait until a playbook says which Job it started, and return its name."""
-    found = until(lambda: re.search(r"Started (chroma-[a-z0-9-]+)\.", output.read_text()), "a Job")
+    found = until(lambda: re.search(r"Started (chroma-[a-z0-9-]+)\.", output.read_text()), "a Job", process=process)
     return str(found[1])
 
 
@@ -34,7 +37,8 @@ def ended(process: subprocess.Popen[str], output: Path, playbooks: Playbooks) ->
 
 def pods(release: Release, job: str) -> list[dict[str, Any]]:
     """Return the pods of a Job that are still known."""
-    items: list[dict[str, Any]] = release.get("pods", f"--selector=batch.kubernetes.io/job-name={job}")["items"]
+    # Of an empty list kubectl prints nothing.
+    items: list[dict[str, Any]] = release.get("pods", f"--selector=batch.kubernetes.io/job-name={job}").get("items", [])
     return items
 
 
@@ -67,6 +71,24 @@ def results(release: Release, job: str) -> list[dict[str, Any]]:
 def is_in_phase(release: Release, job: str, name: str) -> bool:
     """Whether an operation has said that it is in a phase."""
     return any(event["event"] == "progress" and event["phase"] == name for event in said(release, job))
+
+
+def signal_processes(release: Release, job: str, number: int = signal.SIGKILL) -> None:
+    """Send a signal to every process of a Job's pods, which are processes of this machine: SIGKILL, as where memory is short."""
+    uids = [pod["metadata"]["uid"] for pod in pods(release, job)]
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            groups, command = (process / "cgroup").read_text(), (process / "cmdline").read_bytes()
+            in_pod = any(uid in groups or uid.replace("-", "_") in groups for uid in uids)
+            if in_pod and b"/program" not in command and b"pause" not in command:
+                inner = re.search(r"^NSpid:.*\s(\d+)$", (process / "status").read_text(), re.MULTILINE)
+                assert inner
+                found.append((int(inner[1]), int(process.name)))
+    # The first process of the pod first, with which the others go: it would make an exit code of a child's end.
+    for _inner, pid in sorted(found):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def start_in_a_row(release: Release, job: str, count: int) -> str:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 import signal
 import subprocess
@@ -32,7 +31,7 @@ from .conftest import (
     kubectl,
     until,
 )
-from .jobs import begun, ended, exit_codes, is_in_phase, last_words, pods, results
+from .jobs import begun, ended, exit_codes, is_in_phase, last_words, results, signal_processes
 
 RELEASE = Release(f"{PREFIX}-backup", {"chroma_capacity": "4Gi", "chroma_backup_capacity": "4Gi"})
 FOLDER = "chroma/acceptance-backup"
@@ -102,6 +101,13 @@ def content() -> dict[str, Any]:
     return held
 
 
+def answers() -> bool:
+    try:
+        return connect().heartbeat() > 0
+    except Exception:  # the client raises errors of many kinds
+        return False
+
+
 def assert_served() -> None:
     """The server runs, answers, and nobody is noted as having stopped it."""
     found = until(
@@ -111,6 +117,7 @@ def assert_served() -> None:
     assert "thinkube.chroma/paused" not in (found["metadata"].get("annotations") or {})
     # The ingress learns of the pod a moment later.
     until(lambda: RELEASE.curl(COLLECTIONS, TOKEN) == 200, "an answer by the way of its users", 60, pause=1)
+    until(answers, "an answer at the Service's address, which these tests use", 60, pause=1)
 
 
 def in_phase(name: str) -> Callable[[str], Any]:
@@ -122,19 +129,6 @@ def server_is_stopped(_job: str) -> bool:
     return bool(RELEASE.get("statefulset", "chroma")["spec"]["replicas"] == 0)
 
 
-def signal_processes(job: str, number: int = signal.SIGKILL) -> None:
-    """Send a signal to every process of a Job's pods, which are processes of this machine: SIGKILL, as where memory is short."""
-    uids = [pod["metadata"]["uid"] for pod in pods(RELEASE, job)]
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            groups, command = (process / "cgroup").read_text(), (process / "cmdline").read_bytes()
-            in_pod = any(uid in groups or uid.replace("-", "_") in groups for uid in uids)
-            if in_pod and b"/program" not in command and b"pause" not in command:
-                os.kill(int(process.name), number)
-        except OSError:  # ended meanwhile: with the first process of a pod all of them go
-            continue
-
-
 # The other phases are killed on loopback; here it is the pod, its lock on the cluster and its successor that are looked at.
 BACKUP_MOMENTS = {"while it copies": in_phase("copy"), "while it stores": in_phase("upload")}
 RESTORE_MOMENTS = {"when the server is stopped": server_is_stopped}
@@ -144,9 +138,9 @@ RESTORE_MOMENTS = {"when the server is stopped": server_is_stopped}
 def test_a_backup_whose_pod_is_killed_is_completed_by_its_next_pod(deployed: Release, playbooks: Playbooks, moment: str) -> None:
     before = content()
     process, output = playbooks.start("20_backup", RELEASE)
-    job = begun(output)
-    until(lambda: BACKUP_MOMENTS[moment](job), f"the moment: {moment}")
-    signal_processes(job)
+    job = begun(process, output)
+    until(lambda: BACKUP_MOMENTS[moment](job), f"the moment: {moment}", process=process)
+    signal_processes(RELEASE, job)
     assert ended(process, output, playbooks).code == 0
     assert exit_codes(RELEASE, job) == [0, 137]
     assert_served()
@@ -159,9 +153,9 @@ def test_a_restoration_whose_pod_is_killed_is_completed_by_its_next_pod(deployed
     expected = content()
     connect().get_collection("big").delete(ids=[str(number) for number in range(100)])
     process, output = playbooks.start("30_restore", RELEASE)
-    job = begun(output)
-    until(lambda: RESTORE_MOMENTS[moment](job), f"the moment: {moment}")
-    signal_processes(job)
+    job = begun(process, output)
+    until(lambda: RESTORE_MOMENTS[moment](job), f"the moment: {moment}", process=process)
+    signal_processes(RELEASE, job)
     assert ended(process, output, playbooks).code == 0
     assert exit_codes(RELEASE, job) == [0, 137]
     assert_served()
@@ -173,8 +167,8 @@ def test_a_restoration_that_is_deleted_while_the_server_is_stopped_is_mended_by_
 ) -> None:
     expected = content()
     process, output = playbooks.start("30_restore", RELEASE)
-    job = begun(output)
-    until(lambda: server_is_stopped(job), "a server that is stopped")
+    job = begun(process, output)
+    until(lambda: server_is_stopped(job), "a server that is stopped", process=process)
     kubectl("delete", "job", job, f"--namespace={RELEASE.name}", "--cascade=foreground", "--now")
     assert ended(process, output, playbooks).code != 0
     playbooks.succeed("20_backup", RELEASE)
@@ -185,7 +179,7 @@ def test_a_restoration_that_is_deleted_while_the_server_is_stopped_is_mended_by_
 def back_up(playbooks: Playbooks) -> str:
     """Make a full backup and return its id."""
     process, output = playbooks.start("20_backup", RELEASE)
-    job = begun(output)
+    job = begun(process, output)
     assert ended(process, output, playbooks).code == 0
     (result,) = results(RELEASE, job)
     return str(result["backup"]["id"])
@@ -196,8 +190,8 @@ def test_a_removal_whose_pod_is_deleted_by_force_is_completed_by_its_next_pod(de
     before = content()
     assert goes in playbooks.succeed("29_prune", RELEASE, "--check", chroma_prune_backups=[goes]).words
     process, output = playbooks.start("29_prune", RELEASE, chroma_prune_backups=[goes])
-    job = begun(output)
-    until(lambda: in_phase("prune")(job), "a removal that is under way")
+    job = begun(process, output)
+    until(lambda: in_phase("prune")(job), "a removal that is under way", process=process)
     kubectl("delete", "pod", f"--selector=batch.kubernetes.io/job-name={job}", f"--namespace={RELEASE.name}", "--force", "--grace-period=0")
     assert ended(process, output, playbooks).code == 0
     assert RELEASE.get("job", job)["status"]["failed"] == 1
@@ -227,8 +221,8 @@ def restart_api_server() -> None:
 def test_a_backup_goes_on_while_the_api_server_is_restarted(deployed: Release, playbooks: Playbooks) -> None:
     before = content()
     process, output = playbooks.start("20_backup", RELEASE)
-    job = begun(output)
-    until(lambda: in_phase("copy")(job), "a copy that is under way")
+    job = begun(process, output)
+    until(lambda: in_phase("copy")(job), "a copy that is under way", process=process)
     restart_api_server()
     assert ended(process, output, playbooks).code == 0
     assert exit_codes(RELEASE, job)[0] == 0
@@ -238,13 +232,13 @@ def test_a_backup_goes_on_while_the_api_server_is_restarted(deployed: Release, p
 
 def test_of_two_backups_at_once_the_second_is_refused_by_name(deployed: Release, playbooks: Playbooks) -> None:
     process, output = playbooks.start("20_backup", RELEASE)
-    holder = begun(output)
-    until(lambda: RELEASE.get("lease", "chroma-operation").get("spec", {}).get("holderIdentity") == holder, "the lock")
-    signal_processes(holder, signal.SIGSTOP)  # it may not end before the other one begins
+    holder = begun(process, output)
+    until(lambda: RELEASE.get("lease", "chroma-operation").get("spec", {}).get("holderIdentity") == holder, "the lock", process=process)
+    signal_processes(RELEASE, holder, signal.SIGSTOP)  # it may not end before the other one begins
     try:
         second = playbooks.run("20_backup", RELEASE)
     finally:
-        signal_processes(holder, signal.SIGCONT)
+        signal_processes(RELEASE, holder, signal.SIGCONT)
     assert second.code != 0
     assert "exit code 6 (another operation holds the lock)" in second.words
     assert holder in second.words
@@ -257,8 +251,8 @@ def test_an_object_store_that_is_away_is_waited_for(deployed: Release, playbooks
     endpoint = f"http://late.{RELEASE.name}.svc.cluster.local:7070"
     away = {"chroma_s3_endpoint": endpoint, "chroma_s3_timeout": 5, "chroma_backup_repository": f"s3://{FOLDER}/late"}
     process, output = playbooks.start("20_backup", RELEASE, **away)
-    job = begun(output)
-    until(lambda: RELEASE.get("job", job)["status"].get("failed"), "an attempt that failed", 300)
+    job = begun(process, output)
+    until(lambda: RELEASE.get("job", job)["status"].get("failed"), "an attempt that failed", 300, process=process)
     assert_served()
     (address,) = [pod["status"]["podIP"] for pod in get("pods", "--namespace=s3", "--selector=app=s3")["items"]]
     create(

@@ -63,14 +63,14 @@ def test_each_is_what_was_acknowledged_at_its_moment_and_no_write_failed(
     with writing(ingress, pause=0.1) as writers:
         until(lambda: min(len(each.writes) for each in writers) > 40, "some records")
         process, output = playbooks.start("20_backup", RELEASE)
-        job = begun(output)
+        job = begun(process, output)
         assert ended(process, output, playbooks).code == 0
         began = time.monotonic()
         row = start_in_a_row(RELEASE, job, number - 1)
         status = until(
             lambda: (found := RELEASE.get("job", row)["status"]) and (found.get("succeeded") or found.get("failed")) and found,
             "the end of the backups",
-            60 * number,
+            240 * number,
             pause=2,
         )
         took = time.monotonic() - began

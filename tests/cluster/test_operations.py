@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,7 +31,7 @@ from .conftest import (
     kubectl,
     until,
 )
-from .jobs import begun, ended, exit_codes, pods
+from .jobs import begun, ended, exit_codes, pods, signal_processes
 
 RELEASE = Release(f"{PREFIX}-operations")
 LOUD = ("-vvv", "--diff")
@@ -105,8 +106,8 @@ def status(job: str) -> str:
 
 def test_ctrl_c_leaves_the_operation_running_and_it_can_be_followed_again(client: Any, playbooks: Playbooks) -> None:
     process, output = playbooks.start("81_import", RELEASE, *LOUD, terminal=True, **importing("followed"))
-    job = begun(output)
-    until(lambda: count(client, "followed"), "the first records")
+    job = begun(process, output)
+    until(lambda: count(client, "followed"), "the first records", process=process)
     assert process.stdin
     process.stdin.write("\x03")
     process.stdin.flush()
@@ -126,31 +127,29 @@ def test_ctrl_c_leaves_the_operation_running_and_it_can_be_followed_again(client
 
 def test_of_two_operations_that_write_the_second_is_refused_and_one_that_reads_is_not(client: Any, playbooks: Playbooks) -> None:
     process, output = playbooks.start("81_import", RELEASE, *LOUD, **importing("first"))
-    holder = begun(output)
-    until(lambda: count(client, "first"), "the first records")
-    second = playbooks.run("81_import", RELEASE, *LOUD, **importing("second"))
+    holder = begun(process, output)
+    until(lambda: count(client, "first"), "the first records", process=process)
+    signal_processes(RELEASE, holder, signal.SIGSTOP)  # it may not end before the others have been
+    try:
+        second = playbooks.run("81_import", RELEASE, *LOUD, **importing("second"))
+        meanwhile = {"chroma_destination": f"s3://{FOLDER}/meanwhile", "chroma_collections": ["big"], "chroma_export_source": "server"}
+        playbooks.succeed("80_export", RELEASE, *LOUD, **meanwhile)
+    finally:
+        signal_processes(RELEASE, holder, signal.SIGCONT)
     assert second.code != 0
     assert "exit code 6 (another operation holds the lock)" in second.words
     assert holder in second.words
     refused = re.search(r"Started (chroma-[a-z0-9-]+)\.", second.output)
     assert refused
     assert exit_codes(RELEASE, refused[1]) == [6]  # tried once
-    playbooks.succeed(
-        "80_export",
-        RELEASE,
-        *LOUD,
-        chroma_destination=f"s3://{FOLDER}/meanwhile",
-        chroma_collections=["big"],
-        chroma_export_source="server",
-    )
     assert ended(process, output, playbooks).code == 0
     assert (count(client, "first"), count(client, "second")) == (RECORDS, 0)
 
 
 def test_the_lock_of_a_job_that_is_gone_is_taken_over(client: Any, playbooks: Playbooks) -> None:
     process, output = playbooks.start("81_import", RELEASE, *LOUD, **importing("abandoned"))
-    job = begun(output)
-    until(lambda: count(client, "abandoned"), "the first records")
+    job = begun(process, output)
+    until(lambda: count(client, "abandoned"), "the first records", process=process)
     kubectl("delete", "job", job, f"--namespace={RELEASE.name}", "--cascade=foreground", "--now")
     assert ended(process, output, playbooks).code != 0
     assert RELEASE.get("lease", "chroma-operation")["spec"]["holderIdentity"] == job
@@ -161,8 +160,8 @@ def test_the_lock_of_a_job_that_is_gone_is_taken_over(client: Any, playbooks: Pl
 @pytest.mark.parametrize("victim", ["operation", "server"])
 def test_an_import_in_which_a_pod_is_killed_completes_without_duplicates(client: Any, playbooks: Playbooks, victim: str) -> None:
     process, output = playbooks.start("81_import", RELEASE, *LOUD, **importing(f"killed-{victim}"))
-    job = begun(output)
-    until(lambda: count(client, f"killed-{victim}"), "the first records")
+    job = begun(process, output)
+    until(lambda: count(client, f"killed-{victim}"), "the first records", process=process)
     (pod,) = pods(RELEASE, job)
     name = pod["metadata"]["name"] if victim == "operation" else "chroma-0"
     # Not forced: the address of a server that is gone answers nothing, and the request that is under way waits for its time-out.
@@ -182,8 +181,8 @@ def test_an_object_store_that_comes_back_is_waited_for(client: Any, playbooks: P
     process, output = playbooks.start(
         "80_export", RELEASE, *LOUD, chroma_destination=f"s3://{FOLDER}/late", chroma_collections=["big"], **settings
     )
-    job = begun(output)
-    until(lambda: RELEASE.get("job", job)["status"].get("failed"), "an attempt that failed")
+    job = begun(process, output)
+    until(lambda: RELEASE.get("job", job)["status"].get("failed"), "an attempt that failed", process=process)
     (address,) = [pod["status"]["podIP"] for pod in get("pods", "--namespace=s3", "--selector=app=s3")["items"]]
     create(
         apiVersion="discovery.k8s.io/v1",
@@ -234,12 +233,12 @@ REFUSED: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "a job that does not exist": ("81_import", {"chroma_operation_follow": "chroma-import-nowhere"}, ("chroma-import-nowhere",)),
     "no Secret for S3": (
         "80_export",
-        {"chroma_destination": f"s3://{FOLDER}/never", "chroma_s3_secret": "nowhere", "chroma_wait_timeout": 10},
+        {"chroma_destination": f"s3://{FOLDER}/never", "chroma_s3_secret": "nowhere", "chroma_wait_timeout": 40},
         ("has not started", 'secret "nowhere" not found', "kubectl delete job"),
     ),
     "an image that is not there": (
         "40_validate",
-        {"chroma_operations_version": "0.0.0", "chroma_wait_timeout": 10},
+        {"chroma_operations_version": "0.0.0", "chroma_wait_timeout": 40},
         ("has not started", "chroma-operations:0.0.0"),
     ),
 }
@@ -296,9 +295,9 @@ def test_neither_output_nor_process_list_holds_a_secret(client: Any, playbooks: 
 
 def test_the_removal_ends_an_operation_that_runs_and_leaves_nothing(client: Any, playbooks: Playbooks) -> None:
     playbooks.succeed("80_export", RELEASE, *LOUD, chroma_destination=f"s3://{FOLDER}/{{job}}", chroma_operation_schedule="0 3 * * *")
-    process, output = playbooks.start("81_import", RELEASE, *LOUD, **importing("removed"))
-    begun(output)
-    until(lambda: count(client, "removed"), "the first records")
+    process, output = playbooks.start("81_import", RELEASE, *LOUD, **{**importing("removed"), "chroma_batch_size": 5})
+    begun(process, output)
+    until(lambda: count(client, "removed"), "the first records", process=process)
     kubectl("delete", "secrets", "chroma-s3", "chroma-s3-wrong", f"--namespace={RELEASE.name}")
     kubectl("delete", "service,endpointslice", "late", f"--namespace={RELEASE.name}", "--ignore-not-found")
     playbooks.succeed("19_rollback", RELEASE, *LOUD, remove_data=True)

@@ -138,8 +138,8 @@ def test_a_collection_that_was_deleted_and_one_that_was_renamed_come_back(deploy
 def test_a_deletion_whose_pod_is_killed_is_completed_by_the_next_one(deployed: Release, playbooks: Playbooks) -> None:
     fill(connect(), "killed", BIG, DIMENSION)
     process, output = playbooks.start("82_delete_collection", deployed, *LOUD, chroma_delete_collection="killed")
-    job = begun(output)
-    until(lambda: is_in_phase(deployed, job, "upload"), "a restore point under way")
+    job = begun(process, output)
+    until(lambda: is_in_phase(deployed, job, "upload"), "a restore point under way", process=process)
     [pod] = pods(deployed, job)
     kubectl("delete", "pod", pod["metadata"]["name"], f"--namespace={deployed.name}", "--grace-period=1", "--wait=false")
     assert ended(process, output, playbooks).code == 0
@@ -155,8 +155,8 @@ def test_a_database_that_crashes_in_the_middle_of_an_export_shows_nothing_half_a
         # It can read, and wait; nobody can say that there is a new generation.
         connection.execute(f"LOCK TABLE {SCHEMA}.kept_generations IN EXCLUSIVE MODE")
         process, output = playbooks.start("43_export_postgres", deployed, *LOUD)
-        job = begun(output)
-        until(lambda: rows("SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0], "an export that waits")
+        job = begun(process, output)
+        until(lambda: rows("SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0], "an export that waits", process=process)
         # All but the first process, which starts the others anew after it has recovered from its log.
         kubectl("exec", "postgres-0", "--namespace=postgres", "--", "sh", "-c", "kill -KILL -1")
     done = ended(process, output, playbooks)

@@ -12,6 +12,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,12 +115,24 @@ PAGES_THAT_RUN = [page for page in PAGES if any(block.runs and block.language in
 
 
 @pytest.fixture
-def served() -> None:
-    """Wait until the ingress knows the pod: the page before may have replaced it, and a ready pod is known there a moment later."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+def served() -> Iterator[None]:
+    """No schedule of a page before comes in between, and the ingress knows the pod, which the page before may have replaced."""
+    cluster = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "thinkube-chroma" / "cluster"
+    kubectl = [str(cluster / "bin/kubectl"), f"--kubeconfig={cluster}/admin.conf", "--namespace=chroma"]
+    schedules = subprocess.run([*kubectl, "get", "cronjobs", "--output=name"], check=True, capture_output=True, text=True).stdout.split()
+
+    def suspend(value: str) -> None:
+        for each in schedules:
+            subprocess.run([*kubectl, "patch", each, "--patch", f'{{"spec": {{"suspend": {value}}}}}'], check=False, capture_output=True)
+
+    # At its minute its Job would hold the lock, and the page's operation be refused.
+    suspend("true")
+    # A pod that is ready is known to the ingress a moment later.
     patience = ["--silent", "--show-error", "--fail", "--output", os.devnull, "--retry", "120", "--retry-delay", "1", "--retry-all-errors"]
-    authority = str(cache / "thinkube-chroma/cluster/pki/ca.crt")
+    authority = str(cluster / "pki/ca.crt")
     subprocess.run(["curl", *patience, "--cacert", authority, "https://chroma.thinkube.test/api/v2/heartbeat"], check=True, timeout=600)
+    yield
+    suspend("false")
 
 
 @pytest.mark.cluster

@@ -65,6 +65,12 @@ class Release:
         return int(status or 0), body
 
 
+def pods_of(release: Release, selector: str) -> list[dict[str, Any]]:
+    """Return the pods that a selector chooses, without those that failed: Jobs try again what may be tried again."""
+    found: list[dict[str, Any]] = release.get("pods", selector).get("items", [])
+    return [pod for pod in found if pod["status"]["phase"] != "Failed"]
+
+
 @pytest.fixture
 def release(host: Host) -> Release:
     return Release(host, settings())

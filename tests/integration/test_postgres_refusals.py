@@ -202,6 +202,10 @@ def test_from_the_command_line_to_the_result_with_the_variables_of_the_environme
     done = run_playbook("../../playbooks/data/export_postgres.yaml", *here, f"chroma_data_path={directory}", **environ)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Table public.playbooks. books: exported, generation 1, 47 records." in done.stdout
+    other = {**environ, "CHROMA_COLLECTION_NAME": "journals"}
+    refused = run_playbook("../../playbooks/data/export_postgres.yaml", *here, f"chroma_data_path={directory}", **other)
+    assert refused.returncode != 0
+    assert "journals" in refused.stdout
     brought = run_playbook("../../playbooks/data/import_postgres.yaml", *here, f"chroma_url={newest.url}", **environ)
     assert brought.returncode == 0, brought.stdout + brought.stderr
     assert re.search(r"Generation 1 of \S+Z\. books -> books-by-playbook: 47 records, 47 written, 47 read back equal\.", brought.stdout)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..conftest import TOKEN, Release
+from ..conftest import TOKEN, Release, pods_of
 
 COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 
@@ -42,7 +42,7 @@ def neighbours(release: Release, name: str, ids: list[str]) -> Any:
 
 def pods(release: Release, operation: str) -> list[dict[str, Any]]:
     """Return the pods of an operation, oldest first."""
-    found: list[dict[str, Any]] = release.get("pods", f"--selector=thinkube.chroma/operation={operation}").get("items", [])
+    found = pods_of(release, f"--selector=thinkube.chroma/operation={operation}")
     return sorted(found, key=lambda pod: pod["metadata"]["creationTimestamp"])
 
 

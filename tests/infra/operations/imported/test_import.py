@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ...conftest import CLUSTER, TOKEN, Release
+from ...conftest import CLUSTER, TOKEN, Release, pods_of
 
 COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 COPIES = [(name, f"{name}-{way}") for name in ("fruit", "colours") for way in ("served", "stopped")]
@@ -47,7 +47,7 @@ def test_the_copy_has_as_many_records(release: Release, name: str, copy: str) ->
 
 
 def operations(release: Release, name: str) -> list[dict[str, Any]]:
-    pods: list[dict[str, Any]] = release.get("pods", f"--selector=thinkube.chroma/operation={name}")["items"]
+    pods = pods_of(release, f"--selector=thinkube.chroma/operation={name}")
     assert pods
     return pods
 

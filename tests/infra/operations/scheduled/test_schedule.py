@@ -6,23 +6,23 @@ from __future__ import annotations
 
 import json
 
-from ...conftest import Release
+from ...conftest import Release, pods_of
 
 
 def test_the_schedule_makes_the_same_pod_as_on_demand(release: Release) -> None:
     schedule = release.get("cronjob", "chroma-export")
     assert schedule["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "thinkube.chroma"
-    assert (schedule["spec"]["schedule"], schedule["spec"]["concurrencyPolicy"]) == ("0 3 * * *", "Forbid")
-    pods = release.get("pods", "--selector=thinkube.chroma/operation=export")["items"]
+    assert (schedule["spec"]["schedule"], schedule["spec"]["concurrencyPolicy"]) == ("0 3 1 * *", "Forbid")
+    pods = pods_of(release, "--selector=thinkube.chroma/operation=export")
     contexts = {json.dumps(pod["spec"]["containers"][0]["securityContext"], sort_keys=True) for pod in pods}
     images = {pod["spec"]["containers"][0]["image"] for pod in pods}
     assert (len(pods), len(contexts), len(images)) == (3, 1, 1)
 
 
 def test_its_job_exported_the_collection_that_was_asked_for(release: Release) -> None:
-    (pod,) = release.get("pods", "--selector=batch.kubernetes.io/job-name=tonight")["items"]
+    (pod,) = pods_of(release, "--selector=batch.kubernetes.io/job-name=monthly")
     events = [json.loads(line) for line in release.kubectl("logs", pod["metadata"]["name"]).splitlines()]
-    assert (events[0]["job"], events[-1]["status"]) == ("tonight", "ok")
+    assert (events[0]["job"], events[-1]["status"]) == ("monthly", "ok")
     (result,) = [event["result"] for event in events if event["event"] == "result"]
-    assert result["dataset"].endswith("/tonight")
+    assert result["dataset"].endswith("/monthly")
     assert [(each["name"], each["records"]) for each in result["collections"]] == [("fruit", 2990)]
