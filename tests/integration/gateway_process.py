@@ -91,16 +91,17 @@ class Gateway:
             connection.close()
 
     def raw(self, data: bytes, quiet: float = 1.0) -> bytes:
-        """Send bytes, and return what comes back until the gateway closes the connection or says nothing for ``quiet`` seconds.
+        """Send bytes, and return what comes back until the gateway closes the connection or says nothing more for ``quiet`` seconds.
 
         The sending side stays open: nginx gives a request up when its client does.
         """
         answer = b""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=quiet) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=15) as connection:
             connection.sendall(data)
             with contextlib.suppress(TimeoutError, ConnectionResetError):
                 while part := connection.recv(65536):
                     answer += part
+                    connection.settimeout(quiet)
         return answer
 
     def log_lines(self, count: int) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import building
 import servers
 
 SOURCE = Path(__file__).resolve().parents[2] / "local" / "versitygw"
@@ -51,17 +52,16 @@ class ObjectStore:
 def program() -> Path:
     """Return the program, and build it first where it is absent; it appears whole or not at all."""
     key = hashlib.sha1((SOURCE / "go.sum").read_bytes()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "thinkube-chroma"
-    target = cache / f"versitygw-{key}"
-    if not target.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        print(f"building {target}", file=sys.stderr, flush=True)
-        with tempfile.TemporaryDirectory(prefix=".versitygw-", dir=cache) as scratch:
-            built = Path(scratch) / "versitygw"
-            arguments = ["go", "build", "-C", str(SOURCE), "-trimpath", "-ldflags", "-s -w", "-o", str(built)]
-            environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": ""}
-            subprocess.run([*arguments, "github.com/versity/versitygw/cmd/versitygw"], check=True, env=environment)
-            built.rename(target)
+    target = building.cache() / f"versitygw-{key}"
+    with building.missing(target) as missing:
+        if missing:
+            print(f"building {target}", file=sys.stderr, flush=True)
+            with tempfile.TemporaryDirectory(prefix=".versitygw-", dir=building.cache()) as scratch:
+                built = Path(scratch) / "versitygw"
+                arguments = ["go", "build", "-C", str(SOURCE), "-trimpath", "-ldflags", "-s -w", "-o", str(built)]
+                environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": ""}
+                subprocess.run([*arguments, "github.com/versity/versitygw/cmd/versitygw"], check=True, env=environment)
+                built.rename(target)
     return target
 
 

@@ -179,7 +179,8 @@ def _debian() -> Path:
             policy.write_text("#!/bin/sh\nexit 101\n")
             policy.chmod(0o755)
         try:
-            subprocess.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", "postgresql-15"], check=True)
+            wait = ["-o", "DPkg::Lock::Timeout=600"]
+            subprocess.run(["apt-get", *wait, "install", "-y", "-q", "--no-install-recommends", "postgresql-15"], check=True)
         finally:
             if ours:
                 policy.unlink()

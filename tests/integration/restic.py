@@ -14,24 +14,24 @@ import sys
 import tempfile
 from pathlib import Path
 
+import building
+
 SOURCE = Path(__file__).resolve().parents[2] / "local" / "restic"
 
 
 def program() -> Path:
     """Return the program, and build it first where it is absent; it appears whole or not at all."""
     key = hashlib.sha1((SOURCE / "go.sum").read_bytes()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "thinkube-chroma"
-    target = cache / f"restic-{key}" / "restic"
-    if not target.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        print(f"building {target}", file=sys.stderr, flush=True)
-        with tempfile.TemporaryDirectory(prefix=".restic-", dir=cache) as scratch:
-            built = Path(scratch) / "restic"
-            arguments = ["go", "build", "-C", str(SOURCE), "-trimpath", "-ldflags", "-s -w", "-o", str(built)]
-            environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": ""}
-            subprocess.run([*arguments, "github.com/restic/restic/cmd/restic"], check=True, env=environment)
-            target.parent.mkdir(exist_ok=True)
-            built.rename(target)
+    target = building.cache() / f"restic-{key}" / "restic"
+    with building.missing(target) as missing:
+        if missing:
+            print(f"building {target}", file=sys.stderr, flush=True)
+            with tempfile.TemporaryDirectory(prefix=".restic-", dir=building.cache()) as scratch:
+                built = Path(scratch) / "restic"
+                arguments = ["go", "build", "-C", str(SOURCE), "-trimpath", "-ldflags", "-s -w", "-o", str(built)]
+                environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": ""}
+                subprocess.run([*arguments, "github.com/restic/restic/cmd/restic"], check=True, env=environment)
+                built.rename(target)
     return target
 
 

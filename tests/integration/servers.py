@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -22,6 +23,8 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import building
 
 VERSIONS = ("0.4.24", "0.5.23", "0.6.3", "1.0.20", "1.5.9")
 
@@ -50,26 +53,25 @@ def environment(version: str) -> Path:
     Returns:
         The directory of the environment. It appears whole or not at all: it is built beside and renamed.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "thinkube-chroma"
-    target = cache / f"chroma-{version}"
-    if target.is_dir():
-        return target
-    cache.mkdir(parents=True, exist_ok=True)
+    target = building.cache() / f"chroma-{version}"
+    with building.missing(target) as missing:
+        if missing:
+            build(version, target)
+    return target
+
+
+def build(version: str, target: Path) -> None:
+    """Build the virtual environment of a release beside ``target``, and give it that name."""
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if uv is None:
         raise RuntimeError("uv is needed to build the test servers; install it with: pip install uv")
     print(f"building Chroma {version} in {target}", file=sys.stderr, flush=True)
     requirements = [f"chromadb=={version}", *(REQUIREMENTS_0X if version.startswith("0.") else ())]
-    with tempfile.TemporaryDirectory(prefix=f".chroma-{version}-", dir=cache) as scratch:
+    with tempfile.TemporaryDirectory(prefix=f".chroma-{version}-", dir=target.parent) as scratch:
         built = Path(scratch) / "venv"
         subprocess.run([uv, "venv", "--quiet", "--relocatable", "--python", PYTHON, str(built)], check=True)
         subprocess.run([uv, "pip", "install", "--quiet", "--python", str(built / "bin" / "python"), *requirements], check=True)
-        try:
-            built.rename(target)
-        except OSError:
-            if not target.is_dir():  # Otherwise another run finished first; its environment is as good as ours.
-                raise
-    return target
+        built.rename(target)
 
 
 def command(version: str, data: Path, port: int) -> list[str]:
@@ -105,10 +107,13 @@ def settings(version: str, data: Path, token: str | None = None) -> dict[str, st
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """Return a TCP port of 127.0.0.1 that was free a moment ago, and that neither the kernel nor another worker of pytest gives away."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 5
+    while True:
+        port = 12_000 + 3_500 * worker + secrets.randbelow(3_500)  # below Kubernetes' NodePorts and the ephemeral ones
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def answers(port: int, path: str, timeout: float = 2.0) -> bool:

@@ -220,10 +220,12 @@ def test_of_two_at_once_one_is_told_of_the_other(server, settings, tmp_path):
     arguments = backing_up.options(settings, path=server.data, kind="full")
     with backing_up.started("chroma_backup", arguments, tmp_path) as process:
         repositories.until(lambda: backing_up.reached(server.data, "snapshot"), process)
+        process.send_signal(signal.SIGSTOP)  # it may not end before the others have begun
         for module, more in (("chroma_backup", {}), ("chroma_backup_prune", {})):
             said = backing_up.run(module, backing_up.options(settings, path=server.data, **more), tmp_path)
             assert (said["failed"], said["code"]) == (True, "lock_held"), said
             assert str(process.pid) in said["msg"]
+        process.send_signal(signal.SIGCONT)
         output = process.communicate(timeout=300)[0]
     assert '"changed": true' in output
     assert backing_up.make(server.data, settings)["changed"] is False

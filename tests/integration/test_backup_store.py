@@ -97,7 +97,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         object_store.running() as store,
         interference.proxy(store.endpoint) as proxy,
     ):
-        site = Site(server, store, proxy, repositories.in_store(store, "faults", proxy.url, timeout=1.0))
+        site = Site(server, store, proxy, repositories.in_store(store, "faults", proxy.url, timeout=2.0))
         site.write(300)
         site.first = backing_up.make(data, repositories.in_store(store, "faults"))["backup"]["id"]
         yield site

@@ -9,7 +9,6 @@ import itertools
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -152,18 +151,21 @@ def test_a_postgresql_that_crashes_during_a_recovery_loses_nothing_of_it(newest:
 
 def test_two_checks_at_once_are_one(scene: Scene, tmp_path: Path) -> None:
     scene.client.delete_collection(NAME)
-    reached = threading.Event()
+    reached, asked = threading.Event(), threading.Event()
 
     def slow(method: str, path: str, _number: int) -> None:
         if is_upsert(method, path):
             reached.set()
-            time.sleep(1)
+            asked.wait(60)
 
     with interference.proxy(scene.url, slow) as proxy:
         first = scene.at(proxy.url).start(tmp_path)
         assert reached.wait(60)
-        with pytest.raises(ChromaError) as refused:
-            scene.check()
+        try:
+            with pytest.raises(ChromaError) as refused:
+                scene.check()
+        finally:
+            asked.set()
         assert refused.value.code == "lock_held"
         assert watching.end(first)["recovered"] == {"name": NEW, "records": RECORDS}
     assert scene.told() == [DAMAGED, RECOVERED]

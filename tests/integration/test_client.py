@@ -104,7 +104,7 @@ def test_more_than_one_batch_is_written_once_and_deleted(server):
 
 def test_a_batch_stays_below_the_limit_in_bytes(newest):
     """About 45 MB: 1.5.9 closes the connection on one request of that size."""
-    client = ChromaClient(Connection(newest.url))
+    client = ChromaClient(Connection(newest.url, timeout=300))
     name = fresh(client)
     with wire.proxied(port_of(newest)) as proxy:
         records = [Record(f"r{number}", [number + 0.1] * 10, "x" * 150_000) for number in range(300)]

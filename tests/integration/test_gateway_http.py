@@ -137,7 +137,7 @@ def test_each_pipelined_request_needs_its_own_token(gateway: Gateway, recorder: 
         ("POST", f"{ABSENT}/get", READER),
         ("POST", f"{ABSENT}/delete", READER),
     ]
-    answers = gateway.raw(b"".join(request(*one) for one in sent))
+    answers = gateway.raw(b"".join(request(*one) for one in sent), quiet=4.0)
     assert [int(s) for s in re.findall(rb"HTTP/1\.1 (\d+)", answers)] == [200, 401, 200, 403]
     assert recorder.lines == [f"POST {ABSENT}/upsert HTTP/1.1", f"POST {ABSENT}/get HTTP/1.1"]
 

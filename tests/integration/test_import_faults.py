@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -33,10 +34,16 @@ client, dataset = importing.client, importing.dataset
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.7])
 def test_killed_at_any_point_and_started_again(dataset, client, tmp_path, share):
     options = arguments(dataset, client, collections=["large"], batch_size=50, concurrency=2)
-    process = importing.start(options, tmp_path)
-    importing.wait_until(lambda: client.get_collection("large") and importing.count(client, "large") >= share * RECORDS, "records")
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    sent = itertools.count(1)
+
+    def rest_hangs(_method, path, _number):
+        return "hang" if path.endswith("/upsert") and next(sent) > share * RECORDS / 50 else None
+
+    with interference.proxy(client.connection.url, rest_hangs) as proxy:
+        process = importing.start({**options, "url": proxy.url}, tmp_path)
+        importing.wait_until(lambda: client.get_collection("large") and importing.count(client, "large") >= share * RECORDS, "records")
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
     held = importing.count(client, "large")
     assert held < RECORDS
     result = importing.end(importing.start(options, tmp_path))

@@ -218,7 +218,7 @@ reading.read_increment(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[3]), par
 """
 
 
-@pytest.mark.parametrize(("how", "pause"), [(signal.SIGKILL, 30.0), (signal.SIGSTOP, 1.0)])
+@pytest.mark.parametrize(("how", "pause"), [(signal.SIGKILL, 30.0), (signal.SIGSTOP, 5.0)])
 def test_a_reader_that_dies_or_hangs_under_the_lock_keeps_nobody_waiting(live, tmp_path, how, pause):
     """A lock that is not given back ends with the process, or with the time that it was given."""
     live.upsert(0, 30, 0.5)

@@ -58,6 +58,7 @@ def test_a_writer_never_stops(tmp_path):
             try:
                 chain, bounds = Chain(data, root), []
                 while acknowledged[0] < 100:
+                    assert not writer.done(), writer.result()
                     time.sleep(0.01)
                 for each in range(7):
                     before = acknowledged[0]
@@ -65,6 +66,7 @@ def test_a_writer_never_stops(tmp_path):
                     bounds.append((before, asked[0]))
                     print(manifest.pause_seconds, bounds[-1])
                     while acknowledged[0] < bounds[-1][1] + 60:
+                        assert not writer.done(), writer.result()
                         time.sleep(0.01)
             finally:
                 over.set()
@@ -145,6 +147,7 @@ def test_a_save_that_goes_on_under_the_lock_is_waited_for(tmp_path, monkeypatch)
             saving.result()
 
     monkeypatch.setattr(reading, "write_lock", meanwhile)
+    monkeypatch.setattr(reading, "SETTLE", 2.0)  # a busy machine makes longer pauses between two writes than a server does
     chain.increment()
     same(merged(chain.root / "0", chain.trees[1:], tmp_path / "ids"), state, settings=False)
 

@@ -50,7 +50,7 @@ def proxied(port: int, certificate: Path | None = None) -> Iterator[Proxy]:
             if proxy.token is not None and proxy.token not in given:
                 self.answer(401, b'{"error":"AuthError","message":"missing or unknown token"}')
                 return
-            connection = http.client.HTTPConnection("127.0.0.1", proxy.target, timeout=30)
+            connection = http.client.HTTPConnection("127.0.0.1", proxy.target, timeout=300)
             try:
                 connection.request(self.command, self.path, body or None, {"Content-Type": "application/json"})
                 upstream = connection.getresponse()

@@ -137,7 +137,11 @@ class DataDirectory:
     def _records(self, collection: StoredCollection) -> Records:
         if self._opened is None or self._opened[0] != collection.id:
             self.close()
-            self._opened = (collection.id, Records(self.path, self.database, collection, lambda: self._largest_text))
+            try:
+                self._opened = (collection.id, Records(self.path, self.database, collection, lambda: self._largest_text))
+            except Damaged:
+                self.check_unchanged()  # as in batches
+                raise
         return self._opened[1]
 
 
