@@ -28,6 +28,8 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._errors import Chr
 START, STOP = 120.0, 20.0
 # Another process may take the port between our look and Chroma's.
 _PORTS = 3
+# As 0.x and 1.x say it.
+_TAKEN = re.compile(rb"in use|is not available")
 _ENDING = 0.5
 # Lines of the log that an error cites.
 _LAST_LINES = 8
@@ -117,7 +119,7 @@ def _start(path: Path, log: Path, environ: Mapping[str, str], wait: float) -> tu
             _stop(process)
             raise
         ended = process.poll() is not None
-        if ended and attempt < _PORTS and b"in use" in log.read_bytes():
+        if ended and attempt < _PORTS and _TAKEN.search(log.read_bytes()):
             continue
         _stop(process)
         raise _failed(path, log, process, "ended at its start" if ended else f"did not answer within {wait:g} s")

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import building
 import psycopg
 import psycopg.sql
 import servers
@@ -170,6 +171,12 @@ def installed(release: str) -> Path:
 
 
 def _debian() -> Path:
+    # One worker at a time, and nobody uses half of it meanwhile.
+    with building.missing(building.cache() / "postgres-15-debian"):
+        return _installed_debian()
+
+
+def _installed_debian() -> Path:
     if not (DEBIAN / "bin" / "postgres").exists():
         if os.geteuid() or not shutil.which("apt-get"):
             raise RuntimeError("postgresql-15 is not installed")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -191,7 +192,7 @@ def _start(version: str, data: Path, environ: Mapping[str, str], log: Path, wait
             return port, process
         exited = process.poll() is not None
         stop(process)
-        if not (exited and attempt < 2 and b"in use" in log.read_bytes()):
+        if not (exited and attempt < 2 and re.search(rb"in use|is not available", log.read_bytes())):
             break
     raise RuntimeError(
         f"Chroma {version} did not answer within {wait:.0f} s; its log ends with:\n{log.read_text(errors='replace')[-2000:]}"

@@ -95,6 +95,7 @@ def test_one_that_is_told_to_end_while_the_server_is_stopped_starts_it(tmp_path)
             process = place.start("chroma_backup", **cold)
             while cluster.seen[-1]:
                 assert process.poll() is None
+                time.sleep(0.01)
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=300)
             assert process.returncode == 128 + signal.SIGTERM

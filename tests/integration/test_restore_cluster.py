@@ -8,6 +8,7 @@ import json
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 import servers
@@ -78,7 +79,8 @@ class Cluster:
 
     def scale(self, replicas):
         """Set the number of replicas as somebody with kubectl does."""
-        self.api.session().patch("StatefulSet", "chroma", {"spec": {"replicas": replicas}}, "chroma")
+        # It is answered once the real server has started, or ended.
+        self.api.session(90).patch("StatefulSet", "chroma", {"spec": {"replicas": replicas}}, "chroma")
 
     @property
     def paused(self):
@@ -196,6 +198,7 @@ def test_what_fails_while_the_server_is_stopped_starts_it_on_what_was_there(clus
     process = cluster.place.start("chroma_restore", url=cluster.url, **cluster.options())
     while cluster.seen[-1]:
         assert process.poll() is None
+        time.sleep(0.01)
     (cluster.place.repository / "keys").rename(cluster.place.root / "keys")
     output, _errors = process.communicate(timeout=300)
     assert json.loads(output)["failed"]
@@ -218,6 +221,7 @@ def test_a_job_that_is_deleted_while_the_server_is_stopped_starts_it_on_its_way_
     process = cluster.place.start("chroma_restore", url=cluster.url, **cluster.options())
     while cluster.seen[-1]:
         assert process.poll() is None
+        time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGTERM

@@ -59,12 +59,13 @@ def check(place, point):
 
 @dataclass
 class Point:
-    """A backup: its id, what the server said, what the busy collections may hold, and the files that it brought."""
+    """A backup: its id, what the server said, what the busy collections may hold, the files that it brought, and the lock's moment."""
 
     id: str
     still: State
     busy: dict[str, list[Records]]
     files: set[Path]
+    moment: float
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def chain(tmp_path_factory):
                 assert all(len(each.writes) > many for each, many in zip(busy, written, strict=True))
                 moment = moment_of(place, name)
                 states = {each.name: each.states(moment) for each in busy}
-                points.append(Point(name, state_of(server.url), states, packs(place) - before))
+                points.append(Point(name, state_of(server.url), states, packs(place) - before, moment))
     assert [each.failures for each in busy] == [[], []]
     return place, points
 
@@ -102,8 +103,7 @@ def test_each_point_is_what_the_server_said_at_its_moment(chain, tmp_path, numbe
 
 def test_as_of_the_moment_of_an_increment_means_that_one(chain, tmp_path):
     place, points = chain
-    moment = datetime.strptime(points[4].id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    later = datetime.strptime(points[5].id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    moment, later = (datetime.fromtimestamp(int(points[number].moment), UTC) for number in (4, 5))  # catalogues have whole seconds
     plan = Place(tmp_path).restore(check=True, as_of=(moment + (later - moment) / 2).isoformat(), repository=str(place.repository))
     assert plan["backup"] == points[4].id
 

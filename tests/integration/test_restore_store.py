@@ -85,7 +85,7 @@ def prepare(root: Path, repository: Path, settings: RepositorySettings) -> Site:
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, interference.Proxy]]:
     """A repository in an object store, behind a proxy."""
     with object_store.running() as store, interference.proxy(store.endpoint) as proxy:
-        settings = repositories.in_store(store, "faults", proxy.url, timeout=1.0)
+        settings = repositories.in_store(store, "faults", proxy.url, timeout=4.0)
         yield prepare(tmp_path_factory.mktemp("stored"), store.root / store.bucket / "faults", settings), proxy
 
 
@@ -112,7 +112,7 @@ def test_what_fails_before_the_swap_touches_nothing_and_the_next_run_succeeds(pl
         (UPLOAD, 403, "forbidden"),
     ):
         proxy.decide = fault = Fault(what, decision)
-        said = site.module("chroma_restore", backup=site.backups[0])
+        said = site.module("chroma_restore", backup=site.backups[0], s3_timeout=1.0)
         assert fault.hits > 0
         assert (said.get("failed"), said.get("code")) == (True, code), said
         assert said["hint"]

@@ -27,12 +27,22 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot.take imp
 
 COLLECTIONS = Path(__file__).resolve().parents[2] / "playbooks" / "collections"
 OPERATION = """
-import json, sys
+import json, os, signal, sys
 from pathlib import Path
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
+from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot import hot
 from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot.places import scratch
 from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot.take import About, take
 data, target, options = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+holds, copy_locked = options.pop("holds", 0), hot._copy_locked
+def held(watch, copier, *rest):
+    global holds
+    if holds:
+        holds -= 1
+        os.kill(copier._process.pid, signal.SIGSTOP)
+        print("held", copier._process.pid, flush=True)
+    return copy_locked(watch, copier, *rest)
+hot._copy_locked = held
 try:
     with scratch(data, target.parent.name):
         take(data, target, About(target.parent.name), live=True, **options)
@@ -60,7 +70,10 @@ def busy(tmp_path: Path) -> Iterator[tuple[servers.Server, list[Writer]]]:
 
 @contextlib.contextmanager
 def operation(data: Path, target: Path, **options: object) -> Iterator[subprocess.Popen[bytes]]:
-    """Copy in a process of its own, which waits at its end; it says ``done``, or the error."""
+    """Copy in a process of its own, which waits at its end; it says ``done``, or the error.
+
+    With ``holds=N`` it stops its copier under the lock, the first N times, for :func:`stopped_copier`.
+    """
     environ = {**os.environ, "PYTHONPATH": str(COLLECTIONS)}
     if data not in target.parents:  # there the operation makes the room itself
         target.parent.mkdir(exist_ok=True)
@@ -90,12 +103,6 @@ def until(true: Callable[[], object], wait: float = 60.0) -> None:
 def children_of(parent: int) -> list[int]:
     """Return the processes that copy for another one and hold the lock for it."""
     return [int(each) for each in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
-
-
-def copier_of(parent: int) -> int:
-    """Return the process that copies for another one."""
-    (found,) = [each for each in children_of(parent) if b"_snapshot.copier" in Path(f"/proc/{each}/cmdline").read_bytes()]
-    return found
 
 
 def is_locked(data: Path, process: subprocess.Popen[bytes]) -> bool:
@@ -150,10 +157,11 @@ def while_it_copies(data: Path, room: Path, process: subprocess.Popen[bytes]) ->
 
 @contextlib.contextmanager
 def stopped_copier(data: Path, process: subprocess.Popen[bytes]) -> Iterator[int]:
-    """Keep the copier from copying under the lock for the length of a ``with`` block."""
-    until(lambda: is_locked(data, process))
-    copier = copier_of(process.pid)
-    os.kill(copier, signal.SIGSTOP)
+    """Wait until an operation keeps its copier from copying under the lock, and let it go on after the ``with`` block."""
+    assert process.stdout is not None
+    said = process.stdout.readline().split()
+    assert said[:1] == [b"held"], said
+    copier = int(said[1])
     assert is_locked(data, process), "it is in the middle of it"
     try:
         yield copier
@@ -175,7 +183,7 @@ def at_the_end(data: Path, room: Path, process: subprocess.Popen[bytes]) -> None
 def test_a_killed_copy_leaves_no_lock_and_the_next_removes_what_it_left(busy, phase):
     server, writers = busy
     room = server.data / ".thinkube-chroma" / "scratch" / new_id()
-    with operation(server.data, room / "tree") as process:
+    with operation(server.data, room / "tree", holds=int(phase is while_it_copies)) as process:
         phase(server.data, room, process)
         process.kill()
         process.wait()
@@ -196,7 +204,7 @@ def commands() -> list[str]:
 def test_a_pause_that_grows_too_long_is_ended_and_the_next_attempt_succeeds(busy, tmp_path):
     server, writers = busy
     tree = tmp_path / new_id() / "tree"
-    with operation(server.data, tree, pause=8.0, tries=2) as process:
+    with operation(server.data, tree, pause=8.0, tries=2, holds=1) as process:
         with stopped_copier(server.data, process) as copier:
             until(lambda: not is_running(copier))
         assert answer(process) == "done"
@@ -211,7 +219,7 @@ def test_a_pause_that_grows_too_long_is_ended_and_the_next_attempt_succeeds(busy
 def test_a_pause_that_is_always_too_long_leaves_nothing(busy, tmp_path):
     server, writers = busy
     tree = tmp_path / new_id() / "tree"
-    with operation(server.data, tree, pause=0.5, tries=2) as process:
+    with operation(server.data, tree, pause=0.5, tries=2, holds=2) as process:
         for _each in range(2):
             with stopped_copier(server.data, process) as copier:
                 until(lambda copier=copier: not is_running(copier))
@@ -224,7 +232,7 @@ def test_a_copy_outlives_the_server(busy, tmp_path):
     """The server is killed under the lock: the copy is what was acknowledged, and so is what the next server makes of it."""
     server, writers = busy
     tree = tmp_path / new_id() / "tree"
-    with operation(server.data, tree) as process:
+    with operation(server.data, tree, holds=1) as process:
         with stopped_copier(server.data, process):
             os.kill(server.pid, signal.SIGKILL)
             for each in writers:
@@ -241,7 +249,7 @@ def test_a_copy_outlives_the_server(busy, tmp_path):
 def test_a_copier_that_dies_is_an_error_and_leaves_nothing(busy, tmp_path):
     server, writers = busy
     tree = tmp_path / new_id() / "tree"
-    with operation(server.data, tree) as process:
+    with operation(server.data, tree, holds=1) as process:
         with stopped_copier(server.data, process) as copier:
             os.kill(copier, signal.SIGKILL)
         assert answer(process) == "copy_failed"
@@ -276,7 +284,7 @@ def test_a_target_without_room_is_told_before_anybody_waits(busy, small):
 
 def test_a_target_that_fills_up_meanwhile_ends_the_pause_and_is_left_empty(busy, small):
     server, writers = busy
-    with operation(server.data, small / "tree") as process:
+    with operation(server.data, small / "tree", holds=1) as process:
         with stopped_copier(server.data, process), contextlib.suppress(OSError), (small / "ballast").open("wb") as ballast:
             while True:
                 ballast.write(bytes(1 << 20))

@@ -137,7 +137,7 @@ def test_an_operation_that_is_at_work_ends_with_it(scene: Scene, tmp_path: Path)
     with interference.proxy(scene.url, slow) as proxy:
         host = Host(scene.at(proxy.url), tmp_path)
         with host.running() as process:
-            assert reached.wait(60), host.log.read_text()
+            assert reached.wait(240), host.log.read_text()
             time.sleep(0.2)
             process.send_signal(signal.SIGTERM)
             process.wait(60)

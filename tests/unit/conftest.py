@@ -20,9 +20,11 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._transport import 
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
-# Timing fails no test: on a busy machine an example takes as long as it takes.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Timing fails no test; an ordinary run draws the same examples each time, a thorough one others."""
+    settings.register_profile("unhurried", deadline=None, derandomize=config.getoption("markexpr") != "")
+    settings.load_profile("unhurried")
 
 
 class Recorded:

@@ -60,9 +60,9 @@ class KubeApi:
         self.objects[object_path(kind, namespace, name)] = stored
         return stored
 
-    def session(self) -> Session:
-        """Return a session with this server."""
-        return Session(Access(self.url), timeout=5)
+    def session(self, timeout: float = 5) -> Session:
+        """Return a session with this server, which has so many seconds for an answer."""
+        return Session(Access(self.url), timeout)
 
     def kubeconfig(self, folder: Path) -> str:
         """Write a kubeconfig for this server and return its path."""

@@ -36,12 +36,19 @@ def create(restic: Restic, place: Place) -> bool:
         place.check_parent()
     with _alone(place):
         state = place.state()
+        if state == BEGUN and not place.settings.is_local:
+            time.sleep(_SETTLE)  # perhaps by another one that is still at it
+            state = place.state()
         refuse(place, state, wanted=True)
         if state == MADE:
             return False
         for key in _keys(place):
             place.remove(f"keys/{key}")
         outcome = restic.run("init")
+        if outcome.code and not place.settings.is_local and "already" in outcome.text:
+            time.sleep(_SETTLE)  # another one has written its key, and its config follows
+            if place.state() == MADE:
+                return False
         if outcome.code:
             raise restic.fault("Could not create a repository at", outcome)
     if not place.settings.is_local:

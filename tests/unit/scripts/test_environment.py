@@ -20,7 +20,7 @@ if [[ $1 == -c && $2 == *sys.exit* ]]; then exit "${{TOO_OLD:-0}}"; fi
 if [[ $1 == -c ]]; then exec {real} "$@"; fi
 echo "$@" >>"{log}"
 if [[ $1 == -m && $2 == venv ]]; then
-    sleep 0.3
+    sleep 2
     mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && printf '#!/bin/sh\\nexit ${{UV_EXIT:-0}}\\n' >"$3/bin/uv" && chmod 755 "$3/bin/uv"
 fi
 """
