@@ -200,3 +200,12 @@ def test_what_is_damaged_because_somebody_writes_is_a_change(directory):
         with pytest.raises(ChromaError) as told:
             list(batches)
     assert told.value.code == "directory_changed"
+
+
+def test_an_index_that_is_saved_while_its_collection_is_opened_is_a_change(directory):
+    with open_directory(directory) as opened:
+        collection = next(each for each in opened.collections() if each.vector and each.vector.id == folder_of(directory).name)
+        (folder_of(directory) / "header.bin").write_bytes(b"half")
+        with pytest.raises(ChromaError) as told:
+            opened.schema(collection)
+    assert told.value.code == "directory_changed"
