@@ -42,6 +42,17 @@ def test_a_command_that_fails_in_the_middle_of_a_stage_fails_it(sandbox: Sandbox
     assert done.stdout.splitlines()[-1] == "0 passed, 1 failed"
 
 
+def test_the_cluster_is_started_beside_the_first_stages_and_awaited(sandbox: Sandbox, prepared: Path) -> None:
+    order = sandbox.home / "order"
+    (prepared / "pytest").write_text(f'#!/bin/sh\necho "$1" >>{order}\n')
+    playbook = sandbox.prepare_environment() / "bin" / "ansible-playbook"
+    playbook.write_text(f'#!/bin/sh\nsleep 2\necho "$1" | grep -o "[0-9a-z_]*.yaml" >>{order}\n')
+    done = sandbox.run(TEST, "unit", "cluster", KUBECONFIG="")
+    assert done.stdout.splitlines()[-1] == "2 passed, 0 failed", done.stderr
+    cluster = "01_local_cluster.yaml"
+    assert order.read_text().split() == ["tests/unit", cluster, cluster, "tests/cluster"]
+
+
 def test_help_lists_the_stages_and_an_unknown_one_is_refused(sandbox: Sandbox) -> None:
     helped = sandbox.run(TEST, "--help")
     assert helped.returncode == 0
