@@ -41,8 +41,9 @@ import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 if os.getppid() != int(sys.argv.pop(1)):
     sys.exit("its parent is gone")
-from chromadb.cli.cli import app
-app()
+# What `chroma run` calls, without its import of all of chromadb, which takes a second or two.
+import chromadb_rust_bindings
+chromadb_rust_bindings.cli(sys.argv)
 """
 
 

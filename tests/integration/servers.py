@@ -33,6 +33,9 @@ VERSIONS = ("0.4.24", "0.5.23", "0.6.3", "1.0.20", "1.5.9")
 REQUIREMENTS_0X = ("numpy<2",)
 PYTHON = ">=3.10,<3.13"
 
+# The program `chroma` of 1.x, without its import of all of chromadb, which takes longer than the server's start.
+RUN = "import sys, chromadb_rust_bindings; chromadb_rust_bindings.cli(sys.argv[1:])"
+
 
 @dataclass(frozen=True)
 class Server:
@@ -81,7 +84,7 @@ def command(version: str, data: Path, port: int) -> list[str]:
     if version.startswith("0."):
         uvicorn = ["-m", "uvicorn", "chromadb.app:app", "--workers", "1", "--proxy-headers", "--timeout-keep-alive", "30"]
         return [str(binaries / "python"), *uvicorn, "--host", "127.0.0.1", "--port", str(port)]
-    return [str(binaries / "chroma"), "run", "--path", str(data), "--host", "127.0.0.1", "--port", str(port)]
+    return [str(binaries / "python"), "-c", RUN, "chroma", "run", "--path", str(data), "--host", "127.0.0.1", "--port", str(port)]
 
 
 def settings(version: str, data: Path, token: str | None = None) -> dict[str, str]:

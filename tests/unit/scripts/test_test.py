@@ -50,7 +50,19 @@ def test_the_cluster_is_started_beside_the_first_stages_and_awaited(sandbox: San
     done = sandbox.run(TEST, "unit", "cluster", KUBECONFIG="")
     assert done.stdout.splitlines()[-1] == "2 passed, 0 failed", done.stderr
     cluster = "01_local_cluster.yaml"
-    assert order.read_text().split() == ["tests/unit", cluster, cluster, "tests/cluster"]
+    assert order.read_text().split() == ["tests/unit", cluster, "tests/cluster"]
+
+
+def test_without_the_cluster_its_stages_fail_and_the_others_run(sandbox: Sandbox, prepared: Path) -> None:
+    sandbox.prepare_environment()
+    done = sandbox.run(TEST, "unit", "molecule", "cluster", KUBECONFIG="", RECORDER_EXIT="5")
+    results = [line.split(maxsplit=3) for line in done.stdout.splitlines()[-4:-1]]
+    assert [(stage, result) for stage, _seconds, _s, result in results] == [
+        ("unit", "passed"),
+        ("molecule", "FAILED (exit 5)"),
+        ("cluster", "FAILED (exit 5)"),
+    ]
+    assert done.stdout.splitlines()[-1] == "1 passed, 2 failed"
 
 
 def test_help_lists_the_stages_and_an_unknown_one_is_refused(sandbox: Sandbox) -> None:
