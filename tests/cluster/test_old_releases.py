@@ -4,27 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-
 import pytest
 
-from .conftest import PREFIX, Done, Playbooks, Release, kubectl
-
-VERSIONS = ("0.6.3", "0.5.23")
+from .conftest import PREFIX, Playbooks, Release, kubectl
 
 
-@dataclass(frozen=True)
-class Life:
-    """What the playbooks said, and the image that ran between deployment and removal."""
-
-    release: Release
-    tested: Done
-    image: str
-
-
-def live(playbooks: Playbooks, version: str) -> Life:
+@pytest.mark.parametrize("version", ["0.6.3", "0.5.23"])
+def test_an_older_release_is_deployed_tested_and_removed(playbooks: Playbooks, version: str) -> None:
     release = Release(f"{PREFIX}-{version.replace('.', '-')}", {"chroma_version": version})
     try:
         playbooks.succeed("10_deploy", release)
@@ -34,19 +20,6 @@ def live(playbooks: Playbooks, version: str) -> Life:
     except AssertionError:  # the node has no room for what nobody uses
         kubectl("delete", "namespace", release.name, "--wait=false", "--ignore-not-found")
         raise
-    return Life(release, tested, image)
-
-
-@pytest.fixture(scope="module")
-def lives(playbooks: Playbooks) -> Iterator[dict[str, Future[Life]]]:
-    """Both at once: most of a life is spent waiting for probes."""
-    with ThreadPoolExecutor() as pool:
-        yield {version: pool.submit(live, playbooks, version) for version in VERSIONS}
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_an_older_release_is_deployed_tested_and_removed(lives: dict[str, Future[Life]], version: str) -> None:
-    life = lives[version].result()
-    assert life.image.endswith(f"/chroma:{version}")
-    assert " passed, 0 failed" in life.tested.words
-    assert not life.release.exists()
+    assert image.endswith(f"/chroma:{version}")
+    assert " passed, 0 failed" in tested.words
+    assert not release.exists()
