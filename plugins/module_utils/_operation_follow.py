@@ -117,8 +117,8 @@ def follow(ask: Callable[[dict[str, Any], float], Result], followed: Followed, s
     errors: dict[str, Event] = {}
     quiet = False
     while True:
-        # Often at first, for short operations; each look costs the controller some tenths of a second.
-        seconds = min(5.0, 1.0 + (time.monotonic() - began) / 30)
+        # Oftener at first, for who waits for a first sign; each look costs the controller some tenths of a second, and the end ends it.
+        seconds = min(5.0, 2.5 + (time.monotonic() - began) / 30)
         reply = ask(cursor, seconds)
         now = time.monotonic()
         if reply.get("unreachable") or reply.get("code") in PASSING:
