@@ -54,6 +54,9 @@ ORDINARY: dict[str, dict[str, tuple[str, ...]]] = {
         "test_a_repair_is_said_before_it_is_done_and_undone_byte_for_byte": (),
         "test_repair_and_recovery_are_proven_in_scratch": (),
     },
+    "cluster/test_release.py": {
+        "test_a_collection_name_that_chroma_refuses": ("-dash", "two words"),
+    },
     "integration/test_backup.py": {
         "test_a_full_backup_is_verified_and_listed": ("1.5.9",),
         "test_auto_makes_a_full_one_and_then_increments": ("s3",),
