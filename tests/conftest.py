@@ -377,7 +377,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         ordinary = ORDINARY.get(file, {}).get(name)
         if ordinary is None:
             usual = {case for case in items_of if releases_of(case) <= RELEASES}
-            ordinary = usual if any(releases_of(case) for case in usual) else items_of
+            ordinary = usual if file.startswith("integration/") and any(releases_of(case) for case in usual) else items_of
         # Of a test that was asked for by its whole name there is only one case.
         elif len(items_of) > 1 and (unknown := set(ordinary) - set(items_of)):
             raise pytest.UsageError(f"tests/conftest.py: {file}::{name} has no case {sorted(unknown)}")
