@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +21,9 @@ sys.path.insert(0, str(INTEGRATION))
 
 import filling  # noqa: E402
 import servers  # noqa: E402
+
+# A shell that starts something in the background has it ignored, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", params=servers.VERSIONS)
