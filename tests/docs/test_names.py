@@ -76,7 +76,7 @@ def test_a_documented_command_names_a_playbook_and_variables_that_it_knows(block
 def test_every_playbook_of_backups_that_a_command_runs_is_run_by_a_test() -> None:
     """Most of their commands stop a server, remove things or need another place, and so are marked ``syntax``: others run them."""
     files = [path for folder in ("molecule", "tests/cluster") for path in (ROOT / folder).rglob("*.*") if path.suffix in (".yml", ".py")]
-    texts = [path.read_text() for path in files]
+    texts = [path.read_text() for path in (*files, ROOT / "scripts" / "test")]
     wanted = {playbook.stem for _block, playbook, _variables in COMMANDS if playbook.parent == PLAYBOOKS}
     assert {"20_backup", "21_schedule", "30_restore", "39_undo_restore", "backups", "log"} <= wanted
     assert sorted(name for name in wanted if not any(re.search(rf"\b{name}\b", text) for text in texts)) == []
