@@ -45,6 +45,9 @@ ORDINARY: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "test_a_missing_variable_is_named": ("kubeconfig",),
     },
+    "cluster/test_old_releases.py": {
+        "test_an_older_release_is_deployed_tested_and_removed": ("0.6.3",),
+    },
     "cluster/test_operations.py": {
         "test_an_import_in_which_a_pod_is_killed_completes_without_duplicates": ("operation",),
         "test_an_object_store_that_comes_back_is_waited_for": (),
