@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import subprocess
 import sys
@@ -131,6 +132,21 @@ def test_a_password_that_is_set_stays_even_if_it_is_empty(local: Sandbox, given:
 def test_a_cluster_that_cannot_be_started_stops_it(local: Sandbox) -> None:
     done = local.run(TK_ANSIBLE, "--local", "site.yaml", RECORDER_EXIT="3")
     assert (done.returncode, playbooks_of(local)) == (3, ["01_local_cluster.yaml"])
+
+
+def test_what_the_cluster_is_made_of_is_kept_only_where_all_of_it_can_be_read(local: Sandbox) -> None:
+    mark = local.cache / "cluster" / "made-of"
+    mark.parent.mkdir()
+    local.run(TK_ANSIBLE, "--local", "site.yaml")
+    assert len(mark.read_text().split()[0]) == 64
+
+    part = local.home / "part"  # without the sources of the cluster
+    shutil.copytree(SCRIPTS, part / "scripts")
+    for name in ("requirements.txt", "requirements-data.txt", "constraints.txt", "galaxy.yml"):
+        shutil.copy(ROOT / name, part)
+    done = local.run(part / "scripts" / "tk_ansible", "--local", "site.yaml")
+    assert (done.returncode, playbooks_of(local)[-2:]) == (0, ["01_local_cluster.yaml", "site.yaml"])
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize("playbook", ["playbooks/01_local_cluster.yaml", "playbooks/09_remove_local_cluster.yaml"])
