@@ -8,10 +8,10 @@ import os
 import signal
 import subprocess
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import backing_up
+import disks
 import object_store
 import pytest
 import repositories
@@ -231,21 +231,8 @@ def test_of_two_at_once_one_is_told_of_the_other(server, settings, tmp_path):
     assert backing_up.make(server.data, settings)["changed"] is False
 
 
-@contextmanager
-def volume(path: Path, megabytes: int):
-    """Mount a small file system."""
-    path.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(path)], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip("it takes root to mount a small volume")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
-
-
 def test_no_room_on_the_data_volume_is_said_before_anything(tmp_path, settings):
-    with volume(tmp_path / "volume", 90) as mounted:
+    with disks.mounted(tmp_path / "volume", "size=90m") as mounted:
         data = mounted / "data"
         data.mkdir()
         with servers.running(NEWEST, data=data) as server:
@@ -262,7 +249,7 @@ def test_no_room_on_the_data_volume_is_said_before_anything(tmp_path, settings):
 
 
 def test_a_full_repository_is_said_and_what_is_in_it_is_kept(server, tmp_path):
-    with volume(tmp_path / "volume", 3) as mounted:
+    with disks.mounted(tmp_path / "volume", "size=3m") as mounted:
         settings = repositories.settings(mounted / "repository")
         first = backing_up.make(server.data, settings)["backup"]
         backing_up.upsert(server.url, "more", range(12_000))

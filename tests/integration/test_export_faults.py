@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import disks
 import exporting
 import object_store
 import pytest
@@ -146,21 +147,16 @@ def _dies_at(scratch: Path, phase: str) -> str:
 
 
 def test_a_full_disk_is_named_and_what_was_finished_is_kept(large, tmp_path):
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    arguments = {"path": str(large), "destination": str(mount / "set")}
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=10m", "tmpfs", str(mount)], check=True)
-    try:
+    with disks.mounted(tmp_path / "disk", "size=10m") as mount:
+        arguments = {"path": str(large), "destination": str(mount / "set")}
         failed = exporting.run(arguments)
         assert failed["code"] == "no_space", failed
         assert sorted(each.name for each in mount.iterdir()) == ["set.partial"]
         assert not list(mount.rglob("*.unfinished"))
-        subprocess.run(["mount", "-o", "remount,size=64m", str(mount)], check=True)
+        disks.resize(mount, "64m")
         done = exporting.run(arguments)
         assert done["resumed_parts"] >= 1, done
         check_whole(mount / "set", RECORDS)
-    finally:
-        subprocess.run(["umount", str(mount)], check=True)
 
 
 def test_two_at_once_do_not_write_the_same_dataset(large, tmp_path):

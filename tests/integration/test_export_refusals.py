@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import disks
 import exporting
 import pyarrow.parquet as pq
 import pytest
@@ -154,13 +154,8 @@ def test_an_empty_directory_is_taken(made, tmp_path):
 
 
 def test_a_destination_that_cannot_be_written_is_named(made, tmp_path):
-    mount = tmp_path / "mount"
-    mount.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(mount)], check=True)
-    try:
+    with disks.mounted(tmp_path / "mount", "ro") as mount:
         refuse("forbidden", {"path": str(made[0]), "destination": str(mount / "set")}, str(mount / "set"))
-    finally:
-        subprocess.run(["umount", str(mount)], check=True)
 
 
 def test_an_existing_dataset_is_replaced_only_where_that_is_wanted(made, tmp_path):

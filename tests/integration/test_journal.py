@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+import disks
 import pytest
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
@@ -91,12 +92,8 @@ def test_it_may_be_verified_while_it_is_written(tmp_path):
     assert looked > 1
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk")
 def test_a_full_disk_leaves_the_journal_whole_and_is_said(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], check=True)
-    try:
+    with disks.mounted(tmp_path / "disk", "size=256k") as disk:
         journal = Journal.of(disk)
         with pytest.raises(ChromaError) as caught:
             _fill(journal)
@@ -105,11 +102,9 @@ def test_a_full_disk_leaves_the_journal_whole_and_is_said(tmp_path):
         before = verify(journal)
         assert before.intact
         assert before.torn_bytes == 0
-        subprocess.run(["mount", "-o", "remount,size=1m", str(disk)], check=True)
+        disks.resize(disk, "1m")
         journal.begin("backup")
         assert (verify(journal).intact, verify(journal).lines) == (True, before.lines + 1)
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def _fill(journal: Journal) -> None:

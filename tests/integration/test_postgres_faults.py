@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import disks
 import exporting
 import postgres
 import pytest
@@ -189,29 +190,26 @@ def test_a_connection_that_is_ended_from_outside_costs_nothing(cluster, large, s
 
 
 def test_a_full_tablespace_is_named_and_costs_nothing(cluster, large, small):
-    disk = cluster.data.parent / "disk"  # PostgreSQL runs as another user where root runs the tests, and reaches this
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "none", str(disk)], check=False, capture_output=True).returncode:
-        pytest.skip("only root can make a small file system")
-    try:
-        if cluster.owner is not None:
-            os.chown(disk, cluster.owner, -1)
-        cluster.query(f"CREATE TABLESPACE small OWNER chroma LOCATION '{disk}'")
-        cluster.query("ALTER ROLE chroma SET default_tablespace = 'small'")
-        export(cluster, small, "filled")
-        result = export(cluster, large, "filled")
-        assert (result["code"], result["collections"]) == ("no_space", [])
-        assert "Make room" in result["hint"]
-        assert visible(cluster, "filled") == [(1, 500, 500)]
-        assert tables(cluster, "filled") == [1]
-        assert export(cluster, small, "filled")["collections"][0]["status"] == "unchanged"
-        settings = settings_from_environment(cluster.variables(BACKUP_TABLE="filled"))
-        assert sum(batch.num_rows for batch in generation_batches(settings, NAME)) == 500
-    finally:
-        cluster.query("ALTER ROLE chroma RESET default_tablespace")
-        cluster.query("DROP VIEW IF EXISTS filled_current; DROP TABLE IF EXISTS filled, filled_generations CASCADE")
-        cluster.query("DROP TABLESPACE IF EXISTS small")
-        subprocess.run(["umount", str(disk)], check=True)
+    # PostgreSQL runs as another user where root runs the tests, and reaches this.
+    with disks.mounted(cluster.data.parent / "disk", "size=20m") as disk:
+        try:
+            if cluster.owner is not None:
+                os.chown(disk, cluster.owner, -1)
+            cluster.query(f"CREATE TABLESPACE small OWNER chroma LOCATION '{disk}'")
+            cluster.query("ALTER ROLE chroma SET default_tablespace = 'small'")
+            export(cluster, small, "filled")
+            result = export(cluster, large, "filled")
+            assert (result["code"], result["collections"]) == ("no_space", [])
+            assert "Make room" in result["hint"]
+            assert visible(cluster, "filled") == [(1, 500, 500)]
+            assert tables(cluster, "filled") == [1]
+            assert export(cluster, small, "filled")["collections"][0]["status"] == "unchanged"
+            settings = settings_from_environment(cluster.variables(BACKUP_TABLE="filled"))
+            assert sum(batch.num_rows for batch in generation_batches(settings, NAME)) == 500
+        finally:
+            cluster.query("ALTER ROLE chroma RESET default_tablespace")
+            cluster.query("DROP VIEW IF EXISTS filled_current; DROP TABLE IF EXISTS filled, filled_generations CASCADE")
+            cluster.query("DROP TABLESPACE IF EXISTS small")
 
 
 def test_the_password_is_in_no_process_list_log_or_result(cluster, large, tmp_path):

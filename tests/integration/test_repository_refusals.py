@@ -12,6 +12,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import disks
 import pytest
 import repositories
 from repositories import PASSWORD, by_hand, contents, forge, make_tree, refused, save, settings
@@ -128,11 +129,8 @@ def test_a_restic_that_can_not_refresh_its_lock_goes_on():
 
 
 def test_a_full_disk_is_named_and_what_was_there_is_kept(tree, tmp_path):
-    mount = tmp_path / "disk"
-    mount.mkdir()
     large = make_tree(tmp_path / "large", 5, megabytes=30)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(mount)], check=True)
-    try:
+    with disks.mounted(tmp_path / "disk", "size=12m") as mount:
         opened = open_repository(settings(mount / "repository"), create=True)
         first = save(opened, tree)
         assert refused(save, opened, large, 2).code == "no_space"
@@ -142,22 +140,15 @@ def test_a_full_disk_is_named_and_what_was_there_is_kept(tree, tmp_path):
         opened.restore(first.snapshot, tmp_path / "while full")
         assert contents(tmp_path / "while full") == contents(tree)
         (mount / "filler").unlink()
-        subprocess.run(["mount", "-o", "remount,size=100m", str(mount)], check=True)
+        disks.resize(mount, "100m")
         second = save(opened, large, 2)
         opened.prune()
         opened.check(read_data=True)
         opened.restore(second.snapshot, tmp_path / "whole")
         assert contents(tmp_path / "whole") == contents(large)
-        small = tmp_path / "small"
-        small.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)], check=True)
-        try:
+        with disks.mounted(tmp_path / "small", "size=8m") as small:
             assert refused(opened.restore, second.snapshot, small / "target").code == "no_space"
             assert contents(small) == {}
-        finally:
-            subprocess.run(["umount", str(small)], check=True)
-    finally:
-        subprocess.run(["umount", str(mount)], check=True)
 
 
 def test_a_read_only_directory_is_named_and_can_be_restored_from(repository, place, tree, tmp_path):
