@@ -63,7 +63,7 @@ def unmend(path: Path, check: bool = False, **options: Any) -> dict[str, Any]:
 
 def found(path: Path) -> list[str]:
     """Return what is wrong with the data, whatever the volume is like."""
-    return sorted(each.kind.id for each in validate(path).findings if each.kind.id < "CHR100")
+    return sorted(each.kind.id for each in validate(path).of_data)
 
 
 def refused(work: Callable[[], object], code: str) -> ChromaError:

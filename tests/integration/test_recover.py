@@ -190,7 +190,7 @@ def test_the_facade_scans_plans_and_recovers(damaged, whole):
     left = tool.generate_recovery_plan()
     assert [each.name for each in left.items] == ["books"]
     assert not tool.generate_recovery_plan([])
-    assert not [each for each in validate(place.data).findings if each.collection.endswith("-recovered")]
+    assert not [each for each in validate(place.data).of_data if each.collection.endswith("-recovered")]
 
 
 def test_orphans_missing_ones_and_a_lost_database_are_recovered_with_the_names_and_documents_of_the_backup(whole, tmp_path):

@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 
+import disks
 import pytest
 import recovering
 import restic
@@ -50,6 +52,10 @@ def test_a_plan_that_the_playbook_wrote_is_done_by_it(play, tmp_path, tmp_path_f
 
 @pytest.mark.thorough
 def test_the_drill_brings_everything_back(play, tmp_path):
-    said = play("test_recover", chroma_scratch_path=str(tmp_path))
-    assert len(re.findall(r"(\d+) of \1, equal", said)) == 6
-    assert not list(tmp_path.glob(".thinkube-chroma-*"))
+    """On a volume that is nearly full, too: that is a finding, and none of the drill's."""
+    with disks.mounted(tmp_path / "disk", "size=1g") as disk:
+        with (disk / "ballast").open("wb") as ballast:
+            os.posix_fallocate(ballast.fileno(), 0, 930 << 20)
+        said = play("test_recover", chroma_scratch_path=str(disk))
+        assert len(re.findall(r"(\d+) of \1, equal", said)) == 6
+        assert not list(disk.glob(".thinkube-chroma-*"))

@@ -16,7 +16,6 @@ import servers
 from writing import Writer, differences, seconds, served, stored, writing
 
 from ansible_collections.thinkube.chroma.bench import synthetic
-from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import PLACE
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.runner import validate
 from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot.manifest import BackupManifest, new_id, parse_manifest
 from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot.places import scratch
@@ -26,7 +25,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot.take imp
 def check(tree: Path, manifest: BackupManifest, writers: list[Writer]) -> None:
     """Check that a copy validates clean, and is exactly what was acknowledged at its moment."""
     report = validate(tree / "data", live=False)
-    assert [each for each in report.findings if each.kind.id not in PLACE] == []
+    assert report.of_data == []
     assert report.decided
     assert parse_manifest((tree / "manifest.json").read_bytes(), str(tree)) == manifest
     found = stored(tree / "data")
@@ -53,7 +52,7 @@ def test_each_hot_copy_is_what_was_acknowledged_at_its_moment(version, tmp_path)
                 check(room / "tree", manifest, writers)
         last = tmp_path / "last"
         manifest = take(data, last, About(new_id()), live=True)
-        assert [each for each in validate(data, live=True).findings if each.kind.id not in PLACE] == []
+        assert validate(data, live=True).of_data == []
     assert [each.failures for each in writers] == [[], [], []]
     states = {each.name: each.states(seconds(manifest.created)) for each in writers}
     with servers.running(version, data=last / "data") as server:

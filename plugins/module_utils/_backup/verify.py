@@ -39,8 +39,6 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._transport import 
 _PAGE = 5000
 # Seconds for one answer: the first question makes Chroma load an index, or migrate.
 _TIMEOUT = 600.0
-# Where the data lie for the proof says nothing about them.
-_ENVIRONMENT = "CHR10"
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def verify_directory(data: Path, manifest: BackupManifest, scratch: Path) -> Pro
     with open_directory(data, scratch) as directory:
         seen = _read(directory, manifest)
     asked, missed = _ask_chroma(data, manifest, seen, scratch)
-    minor = sorted({each.kind.id for each in report.findings if not each.kind.id.startswith(_ENVIRONMENT)})
+    minor = sorted({each.kind.id for each in report.of_data})
     return Proof(len(seen), sum(each.count for each in seen), asked, missed, tuple(minor), time.monotonic() - began, True)
 
 
@@ -147,7 +145,7 @@ def not_verified(manifest: BackupManifest, what: str, why: str, hint: str = "") 
 
 
 def _check_report(report: Report, manifest: BackupManifest) -> None:
-    severe = [each for each in report.findings if each.kind.severity == SEVERE and not each.kind.id.startswith(_ENVIRONMENT)]
+    severe = [each for each in report.of_data if each.kind.severity == SEVERE]
     if severe:
         first = severe[0]
         where = first.collection or "the directory"

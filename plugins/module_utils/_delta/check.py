@@ -30,9 +30,6 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._errors import Chr
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import SEVERE
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.runner import validate
 
-# Where the data lie says nothing about them.
-_ENVIRONMENT = "CHR10"
-
 # In a process of its own: Chroma keeps files open for as long as its process lives, and an index that is damaged can end it.
 # Only what all releases from 0.4.24 to 1.5.9 have; list_collections() returns names in 0.6, and objects before and after.
 _OPEN = """
@@ -166,7 +163,7 @@ def _block(store: Store, file: DeltaFile, stream: Any) -> bytes:
 def _severe(directory: Path, scratch: Path) -> str:
     """Return the first severe finding of a directory that stands still; nothing where there is none."""
     report = validate(directory, live=False, scratch=scratch)
-    severe = [each for each in report.findings if each.kind.severity == SEVERE and not each.kind.id.startswith(_ENVIRONMENT)]
+    severe = [each for each in report.of_data if each.kind.severity == SEVERE]
     return f"{severe[0].kind.id} {severe[0].kind.title}: {severe[0].message.rstrip('.')}" if severe else ""
 
 

@@ -19,7 +19,6 @@ from typing import Any
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.hnsw import read_header
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import DATA_FILE, DATABASE, HEADER_FILE, LABELS_FILE
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
-from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import PLACE
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.runner import validate
 
 # Fills a directory. In a process of its own, because Chroma keeps files open for as long as its process lives.
@@ -139,7 +138,7 @@ def drill(scratch: Path) -> dict[str, Any]:
 
 def _found(path: Path) -> list[str]:
     """Return what is wrong with the data; where scratch lies, and how full it is there, is nobody's damage."""
-    return sorted({each.kind.id for each in validate(path, live=False).findings} - PLACE)
+    return sorted({each.kind.id for each in validate(path, live=False).of_data})
 
 
 def _patient(path: Path) -> Patient:

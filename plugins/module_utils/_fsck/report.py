@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import SEVERE, Finding
+from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import PLACE, SEVERE, Finding
 
 HEALTHY, MINOR_FOUND, SEVERE_FOUND = 0, 3, 4
 # Ansible's YAML output breaks lines at 80 columns.
@@ -38,6 +38,11 @@ class Report:
     skipped: Sequence[str] = ()
     unconfirmed: Sequence[str] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def of_data(self) -> list[Finding]:
+        """The findings about what the directory holds: not about the place where it lies, and how full it is there."""
+        return [each for each in self.findings if each.kind.id not in PLACE]
 
     @property
     def complete(self) -> bool:

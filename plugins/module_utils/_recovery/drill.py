@@ -96,7 +96,7 @@ def _drill_repair(scene: Scene) -> None:
 
     def repaired() -> Records:
         repair(RepairRequest(scene.data, live=False))
-        found = validate(scene.data, live=False).findings
+        found = validate(scene.data, live=False).of_data
         return scene.content() if not found else {}
 
     def undone() -> Records:

@@ -99,9 +99,7 @@ def problems(directory: Path, quarantine: Quarantine, report: Report, live: bool
     repaired = {_key(each, "finding") for each in quarantine.steps}
     before = {_key(each, "id") for each in quarantine.findings}
     wrong = []
-    for each in report.findings:
-        if each.kind.id >= "CHR100":
-            continue  # the volume, not what is on it
+    for each in report.of_data:
         if each.key in repaired:
             if not live or _is_ours(directory, quarantine, each):
                 wrong.append(each)

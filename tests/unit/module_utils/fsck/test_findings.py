@@ -36,6 +36,12 @@ def test_the_worst_finding_decides_the_exit_code():
     assert [Report("/data", False, each).rc for each in ([], [minor], [minor, severe])] == [0, 3, 4]
 
 
+def test_the_place_is_a_finding_and_none_of_the_data():
+    report = Report("/data", False, [finding("CHR101", "a"), finding("CHR017", "b"), finding("CHR102", "c")])
+    assert report.rc == 4
+    assert [each.kind.id for each in report.of_data] == ["CHR017"]
+
+
 @pytest.mark.parametrize("left", [{"skipped": ["the log: busy"]}, {"unconfirmed": ["CHR070 x"]}])
 def test_what_was_not_decided_is_not_healthy(left):
     severe = finding("CHR050", "b")
