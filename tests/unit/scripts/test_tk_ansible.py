@@ -149,6 +149,17 @@ def test_what_the_cluster_is_made_of_is_kept_only_where_all_of_it_can_be_read(lo
     assert not mark.exists()
 
 
+@pytest.mark.parametrize(("arguments", "kept"), [([], False), (["-e", "domain_name=x.test"], False), (["--tags", "images"], True)])
+def test_a_cluster_that_was_given_arguments_is_not_what_this_checkout_makes_but_for_more_images(
+    local: Sandbox, arguments: list[str], kept: bool
+) -> None:
+    mark = local.cache / "cluster" / "made-of"
+    mark.parent.mkdir()
+    mark.touch()
+    local.run(TK_ANSIBLE, "--local", "playbooks/01_local_cluster.yaml", *arguments)
+    assert mark.exists() is kept
+
+
 @pytest.mark.parametrize("playbook", ["playbooks/01_local_cluster.yaml", "playbooks/09_remove_local_cluster.yaml"])
 def test_the_clusters_own_playbooks_run_alone_and_leave_no_password(local: Sandbox, playbook: str) -> None:
     local.run(TK_ANSIBLE, "--local", playbook)
