@@ -32,7 +32,8 @@ def tree(tmp_path_factory):
 
 # It can't be made to: now and then 1.5.9 fails so after it has migrated a directory from 0.4.
 @pytest.mark.parametrize("failing", [1, 2])
-def test_a_chroma_that_fails_is_started_once_more(tree, tmp_path, monkeypatch, failing):
+@pytest.mark.parametrize(("answer", "code"), [(500, "server_error"), ("cut", "unreachable")])
+def test_a_chroma_that_fails_is_started_once_more(tree, tmp_path, monkeypatch, answer, code, failing):
     starts, running = [], verify.running
 
     @contextlib.contextmanager
@@ -41,7 +42,7 @@ def test_a_chroma_that_fails_is_started_once_more(tree, tmp_path, monkeypatch, f
         fails = len(starts) <= failing
         with (
             running(data, log) as url,
-            interference.proxy(url, lambda _method, path, _n: 500 if fails and path.endswith("/count") else None) as it,
+            interference.proxy(url, lambda _method, path, _n: answer if fails and path.endswith("/count") else None) as it,
         ):
             yield it.url
 
@@ -53,5 +54,5 @@ def test_a_chroma_that_fails_is_started_once_more(tree, tmp_path, monkeypatch, f
     else:
         with pytest.raises(ChromaError) as failure:
             verify.verify_directory(data, manifest, tmp_path)
-        assert failure.value.code == "server_error"
+        assert failure.value.code == code
     assert len(starts) == 2

@@ -39,6 +39,8 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._transport import 
 _PAGE = 5000
 # Seconds for one answer: the first question makes Chroma load an index, or migrate.
 _TIMEOUT = 600.0
+# Codes of a server that lives and does not answer.
+_STUMBLES = ("server_error", "unreachable")
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def _ask_chroma(data: Path, manifest: BackupManifest, seen: Sequence[_Seen], scr
 
     Args:
         again: open it once more where the server fails. Chroma 1.5 may stumble over what it has just migrated from 0.4: its compactor
-            ends, and answers nothing until the next start. What is damaged fails again.
+            ends, and until the next start it answers with an error, or closes the connection. What is damaged fails again.
     """
     asked = missed = 0
     try:
@@ -123,7 +125,7 @@ def _ask_chroma(data: Path, manifest: BackupManifest, seen: Sequence[_Seen], scr
                 asked_now, missed_now = _check_sample(client, collection, each, manifest)
                 asked, missed = asked + asked_now, missed + missed_now
     except ChromaError as error:
-        if error.code != "server_error" or not again:
+        if error.code not in _STUMBLES or not again:
             raise
         return _ask_chroma(data, manifest, seen, scratch, again=False)
     return asked, missed
