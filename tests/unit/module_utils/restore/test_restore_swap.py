@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -27,34 +25,9 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._restore.swap_file
     write_swap,
 )
 
-COLLECTIONS = Path(__file__).resolve().parents[4] / "playbooks" / "collections"
 A, B, C, D, X = (f"{each * 8}-0000-4000-8000-000000000000" for each in "abcdf")
 OLD = {"chroma.sqlite3": "old", "chroma.sqlite3-journal": "old", f"{A}/data": "old", f"{B}/data": "old"}
 NEW = {"chroma.sqlite3": "new", f"{B}/data": "new", f"{C}/data": "new"}
-
-# One process that is killed before or after the n-th rename, fsync or write of all that it does.
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from ansible_collections.thinkube.chroma.plugins.module_utils._restore import swap as swapping
-directory, kill_at = Path(sys.argv[1]), int(sys.argv[2])
-calls = 0
-def counted(function):
-    def call(*arguments, **options):
-        global calls
-        calls += 1
-        if calls == kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments, **options)
-    return call
-for name in ("rename", "fsync", "open", "mkdir"):
-    setattr(os, name, counted(getattr(os, name)))
-if sys.argv[3] == "swap":
-    swapping.swap(directory, "op", "backup", "point", directory / ".thinkube-chroma/staging/op/data")
-else:
-    swapping.settle(directory)
-print(calls)
-"""
 
 
 def fill(folder, content):
@@ -87,11 +60,43 @@ def staged(directory):
 
 
 def killed(directory, kill_at, what):
-    environ = {**os.environ, "PYTHONPATH": str(COLLECTIONS)}
-    command = [sys.executable, "-c", KILLED, str(directory), str(kill_at), what]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return None if done.returncode else int(done.stdout)
+    """Swap or settle in a process that is killed before its n-th rename, fsync, open or mkdir; return how many it made, None if killed."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        calls = die_at(kill_at)
+        try:
+            if what == "swap":
+                swap(directory, "op", "backup", "point", staged(directory))
+            else:
+                settle(directory)
+            os.write(writer, str(next(calls)).encode())
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    os.close(writer)
+    with open(reader) as answer:
+        made = answer.read()
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "it failed"
+    return None if os.WIFSIGNALED(status) else int(made)
+
+
+def die_at(kill_at):
+    """Have this process killed before its n-th call; return how many it has made."""
+    calls = itertools.count()
+
+    def counted(function):
+        def call(*arguments, **options):
+            if next(calls) + 1 == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments, **options)
+
+        return call
+
+    for name in ("rename", "fsync", "open", "mkdir"):
+        setattr(os, name, counted(getattr(os, name)))
+    return calls
 
 
 def test_the_new_content_stands_in_the_directory_and_the_old_one_is_kept_until_it_is_finished(directory):
