@@ -22,8 +22,16 @@ sys.path.insert(0, str(INTEGRATION))
 import filling  # noqa: E402
 import servers  # noqa: E402
 
+from ansible_collections.thinkube.chroma.plugins.module_utils._fsck import environment  # noqa: E402
+
 # A shell that starts something in the background has it ignored, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the disk that the tests happen to run on count as one with room, as long as there is what Chroma itself needs."""
+    monkeypatch.setattr(environment, "ENOUGH", 0)
 
 
 @pytest.fixture(scope="session", params=servers.VERSIONS)

@@ -22,7 +22,6 @@ from writing import served, stored
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._directory_lock import held
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
-from ansible_collections.thinkube.chroma.plugins.module_utils._fsck import environment
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.runner import validate
 from ansible_collections.thinkube.chroma.plugins.module_utils._health import check as engine
 from ansible_collections.thinkube.chroma.plugins.module_utils._health import news
@@ -37,12 +36,6 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._watch.alerts impo
 from ansible_collections.thinkube.chroma.tests.unit.module_utils.watch import hooks
 
 NEWEST = servers.VERSIONS[-1]
-
-
-@pytest.fixture(autouse=True)
-def roomy(monkeypatch):
-    """Let the file system of the tests count as one with room."""
-    monkeypatch.setattr(environment, "check_room", lambda *_sizes: [])
 
 
 @pytest.fixture

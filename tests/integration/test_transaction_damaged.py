@@ -109,7 +109,7 @@ def test_recovered_deleted_repaired_and_served_again(finding, whole, tmp_path):
         # The rows are not the repair's to put back, and it leaves them until their time has come.
         assert kept(place, done["quarantine"])
         assert (place.data / segment).exists() is False
-    assert [each.message for each in validate(place.data).of_data] == []
+    assert [each.message for each in validate(place.data).findings] == []
     with servers.running(NEWEST, data=place.data) as server:
         client = ChromaClient(Connection(server.url))
         recovering.same(served(client, "books-recovered"), books)
