@@ -52,7 +52,7 @@ class Recorder:
 
     def record(self, name: str, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
         """Send a request and keep the answer under a name."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             payload = None if body is None else json.dumps(body)
             connection.request(method, _replaced(path, self.real), payload, {"Content-Type": "application/json", **(headers or {})})

@@ -20,13 +20,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from ansible_collections.thinkube.chroma.tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "integration"))  # writers, and the restic that the image has
@@ -47,7 +48,7 @@ OURS = "statefulsets,services,secrets,configmaps,persistentvolumeclaims,ingresse
 def kubectl(*arguments: str, text: str | None = None) -> str:
     """Run kubectl as the cluster's administrator, with ``text`` as its standard input."""
     command = [str(CLUSTER / "bin" / "kubectl"), f"--kubeconfig={CLUSTER}/admin.conf", *arguments]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=180)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout
 
@@ -61,21 +62,6 @@ def get(*arguments: str) -> dict[str, Any]:
 def create(**document: Any) -> None:
     """Create an object."""
     kubectl("create", "--filename=-", text=json.dumps(document))
-
-
-def until(
-    true: Callable[[], Any], what: str, seconds: float = 120, pause: float = 0.05, process: subprocess.Popen[str] | None = None
-) -> Any:
-    """Wait for a true value and return it; fail, naming ``what``, where it does not come. Each ``kubectl`` costs a tenth of a second.
-
-    With a process, also where that has ended before: what is waited for will not come any more.
-    """
-    end = time.monotonic() + seconds
-    while not (value := true()):
-        assert process is None or process.poll() is None, f"{what}: the process ended with {process.returncode} before"
-        assert time.monotonic() < end, f"{what}: not within {seconds:g} s"
-        time.sleep(pause)
-    return value
 
 
 @dataclass(frozen=True)
@@ -114,7 +100,7 @@ class Release:
         header = f'header = "X-Chroma-Token: {token}"\n' if token else ""
         command = ["curl", "--config", "-", "--silent", "--max-time", "20", "--cacert", str(CLUSTER / "pki" / "ca.crt")]
         command += ["--output", os.devnull, "--write-out", "%{http_code}", f"https://{self.hostname}{path}"]
-        done = subprocess.run(command, input=header, capture_output=True, text=True, check=False, timeout=30)
+        done = subprocess.run(command, input=header, capture_output=True, text=True, check=False, timeout=600)
         return int(done.stdout or 0)
 
 
@@ -242,7 +228,7 @@ def kill_tree(process: subprocess.Popen[str]) -> None:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
-    process.wait(timeout=30)
+    process.wait(timeout=600)
 
 
 @pytest.hookimpl(wrapper=True)

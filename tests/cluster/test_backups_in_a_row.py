@@ -42,7 +42,7 @@ def bring_back(backup: str, target: Path) -> BackupManifest:
     password = base64.b64decode(RELEASE.get("secret", "chroma-backup")["data"]["repository-password"]).decode()
     command = [str(restic.program()), "--repo", str(repository()), "--no-lock", "--no-cache"]
     command += ["restore", "latest", f"--tag=id={backup}", f"--target={target}"]
-    subprocess.run(command, env={**os.environ, "RESTIC_PASSWORD": password}, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, env={**os.environ, "RESTIC_PASSWORD": password}, check=True, capture_output=True, timeout=600)
     return parse_manifest((target / "manifest.json").read_bytes(), backup)
 
 

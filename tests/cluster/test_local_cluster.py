@@ -57,7 +57,7 @@ def start(scratch: Path) -> str:
 def test_one_that_was_killed_with_its_containers_starts_again_and_is_reached(tmp_path: Path) -> None:
     namespaces = {each["metadata"]["uid"] for each in get("namespaces")["items"]}
     kill_all()
-    until(lambda: ingress() == 0, "an ingress that is gone", 10)
+    until(lambda: ingress() == 0, "an ingress that is gone")
     assert "starting the local Kubernetes cluster" in start(tmp_path)
     assert ingress() == 404
     assert len(ports()) == 1  # those of the pod that was killed would take its requests
@@ -66,6 +66,6 @@ def test_one_that_was_killed_with_its_containers_starts_again_and_is_reached(tmp
 
     kubelet = int((RUN / "kubelet.pid").read_text())
     kill(kubelet)
-    until(lambda: not os.path.exists(f"/proc/{kubelet}/exe"), "a kubelet that has ended", 10)
+    until(lambda: not os.path.exists(f"/proc/{kubelet}/exe"), "a kubelet that has ended")
     assert "starting the local Kubernetes cluster" in start(tmp_path)
     assert "the local Kubernetes cluster runs" in start(tmp_path)

@@ -124,7 +124,7 @@ def test_a_collection_name_that_chroma_refuses(deployed: Release, name: str) -> 
     module = ["ansible", "localhost", "-m", "thinkube.chroma.chroma_collection", "-a", f"name='{name}' ca_path={PKI}/ca.crt"]
     environment = {**os.environ, "CHROMA_API_URL": f"https://{deployed.hostname}", "CHROMA_AUTH_TOKEN": TOKEN}
     environment["ANSIBLE_COLLECTIONS_PATH"] = str(ROOT / "playbooks" / "collections")
-    done = subprocess.run(module, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(module, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
     written = "".join((done.stdout + done.stderr).split())  # without white space: long words are wrapped too
     assert done.returncode != 0
     assert f"Collectionname'{name.replace(' ', '')[:20]}" in written

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import repositories
 import restic
 import servers
 
@@ -29,6 +28,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._journal.journal i
 from ansible_collections.thinkube.chroma.plugins.module_utils._repository.repository import open_repository
 from ansible_collections.thinkube.chroma.plugins.module_utils._repository.settings import RepositorySettings
 from ansible_collections.thinkube.chroma.plugins.module_utils._transport import Connection
+from ansible_collections.thinkube.chroma.tests.waiting import until
 
 INTEGRATION = Path(__file__).resolve().parent
 COLLECTIONS = INTEGRATION.parents[1] / "playbooks" / "collections"
@@ -126,7 +126,7 @@ def reached(path: Path, step: str) -> bool:
 
 def kill_at(process: subprocess.Popen[str], path: Path, step: str, after: float = 0.0) -> None:
     """Kill an operation when it has begun a step, some seconds later."""
-    repositories.until(lambda: reached(path, step), process)
+    until(lambda: reached(path, step), step, process=process)
     time.sleep(after)
     process.send_signal(signal.SIGKILL)
     process.wait()

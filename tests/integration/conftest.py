@@ -73,7 +73,7 @@ def run_module(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         module = f"ansible_collections.thinkube.chroma.plugins.modules.{name}"
         environ = {**os.environ, "PYTHONPATH": str(COLLECTIONS)}
         done = subprocess.run(
-            [sys.executable, "-m", module, str(file)], env=environ, capture_output=True, text=True, check=False, timeout=60
+            [sys.executable, "-m", module, str(file)], env=environ, capture_output=True, text=True, check=False, timeout=600
         )
         assert done.stdout.strip(), done.stderr
         result: dict[str, Any] = json.loads(done.stdout)

@@ -16,7 +16,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any
 import jinja2
 
 from ansible_collections.thinkube.chroma.tests.integration import servers
+from ansible_collections.thinkube.chroma.tests.waiting import until
 
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "server"
 ADMIN = "admin-5up3r$ecret"
@@ -109,9 +109,9 @@ class Gateway:
         until(lambda: self.log.read_bytes().count(b"\n") >= count, f"{count} lines in the log")
         return [json.loads(line) for line in self.log.read_bytes().decode("ascii").splitlines()[:count]]
 
-    def wait_for_log(self, message: str, seconds: float = 15.0) -> None:
+    def wait_for_log(self, message: str) -> None:
         """Return as soon as the log contains ``message``."""
-        until(lambda: message in self.log.read_text(), f"{message!r} in the log", seconds)
+        until(lambda: message in self.log.read_text(), f"{message!r} in the log")
 
     def processes(self) -> list[int]:
         """Return the ids of the gateway's processes: the shell, nginx's master and workers, the watcher."""
@@ -120,15 +120,6 @@ class Gateway:
             with contextlib.suppress(FileNotFoundError):
                 found += [int(p) for t in Path(f"/proc/{parent}/task").iterdir() for p in (t / "children").read_text().split()]
         return found
-
-
-def until(condition: Any, what: str, seconds: float = 15.0) -> None:
-    """Poll ``condition`` until it is true; raise AssertionError with ``what`` after ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not seen within {seconds:.0f} s: {what}")
-        time.sleep(0.05)
 
 
 def configuration(port: int, server_port: int, body_size: str, proxy_timeout: int) -> str:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,14 +111,6 @@ def end(process: subprocess.Popen[str], timeout: float = 120) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(output)
     assert "exception" not in result, result
     return result
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
 
 
 def count(client: ChromaClient, name: str) -> int:

@@ -96,7 +96,7 @@ class Cluster:
         process = self.processes[-1]
         if process.poll() is None:
             process.send_signal(how)
-            process.wait(60)
+            process.wait(600)
 
     def log(self) -> str:
         """Return what it wrote until now."""

@@ -11,7 +11,6 @@ import json
 import os
 import random
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +26,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.store imp
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._repository.repository import Repository, Saved, open_repository
 from ansible_collections.thinkube.chroma.plugins.module_utils._repository.settings import RepositorySettings, environment
+from ansible_collections.thinkube.chroma.tests.waiting import until
 
 PASSWORD = "the-password-of-no-value"
 BACKUP = "20261121T090000Z-00000"
@@ -88,7 +88,7 @@ def save(repository: Repository, tree: Path, number: int = 1, **more: Any) -> Sa
 def by_hand(repository: RepositorySettings, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
     """Run restic as somebody at a terminal does."""
     command = [str(restic.program()), "--no-cache", *arguments]
-    return subprocess.run(command, env=environment(repository), capture_output=True, text=True, check=False, timeout=120, **more)
+    return subprocess.run(command, env=environment(repository), capture_output=True, text=True, check=False, timeout=600, **more)
 
 
 def refused(call: Callable[..., Any], *arguments: Any, **options: Any) -> ChromaError:
@@ -107,7 +107,7 @@ def at_work(repository: RepositorySettings, directory: Path, *prefix: str) -> It
     command = [*prefix, str(restic.program()), "--no-cache", "backup", "--stdin"]
     process = subprocess.Popen(command, env=environment(repository), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     try:
-        until(lambda: locks(directory) - before, process)
+        until(lambda: locks(directory) - before, "a lock", process=process)
         yield process
     finally:
         process.kill()
@@ -117,15 +117,6 @@ def at_work(repository: RepositorySettings, directory: Path, *prefix: str) -> It
 def locks(directory: Path) -> set[Path]:
     """Return the locks of a repository, those left out that are only being written."""
     return {each for each in directory.glob("locks/*") if len(each.name) == 64}
-
-
-def until(happened: Callable[[], Any], process: subprocess.Popen[bytes] | None = None, seconds: float = 60) -> None:
-    """Wait for something."""
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "it did not happen"
-        assert process is None or process.poll() is None, "the process ended before"
-        time.sleep(0.02)
 
 
 def forge(repository: RepositorySettings, directory: Path, kind: str, document: dict[str, Any]) -> Path:

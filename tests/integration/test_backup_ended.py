@@ -65,7 +65,7 @@ def test_one_that_is_told_to_end_lets_the_writers_go_and_leaves_what_the_next_on
     file.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": backing_up.options(settings, path=server.data, kind="full")}))
     environ = {**os.environ, "PYTHONPATH": str(backing_up.COLLECTIONS)}
     command = [sys.executable, "-c", ENDED, function, "chroma_backup", str(file)]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=600)
     assert (done.returncode, "told" in done.stderr) == (128 + signal.SIGTERM, True), done.stderr
     assert lock_holder(server.data / "chroma.sqlite3") == 0
     began = time.monotonic()

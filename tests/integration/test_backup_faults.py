@@ -25,6 +25,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._journal.journal i
 from ansible_collections.thinkube.chroma.plugins.module_utils._repository.repository import Repository, open_repository
 from ansible_collections.thinkube.chroma.plugins.module_utils._restore.running import processes
 from ansible_collections.thinkube.chroma.plugins.module_utils._transport import Connection
+from ansible_collections.thinkube.chroma.tests.waiting import until
 
 NEWEST = servers.VERSIONS[-1]
 
@@ -140,7 +141,7 @@ def test_a_backup_that_is_killed_leaves_nothing_that_the_next_one_does_not_remov
     began = time.monotonic()
     backing_up.upsert(server.url, "books", range(5), seed=4)
     print(f"killed at {step}: a write took {time.monotonic() - began:.3f} s")
-    repositories.until(lambda: {number for number, _name in processes(server.data)} <= {server.pid})
+    until(lambda: {number for number, _name in processes(server.data)} <= {server.pid}, "the end of all others on the directory")
     assert list_backups(settings, Filter(backup=first))["backups"][0]["verified"]
     said = backing_up.run("chroma_backup", backing_up.options(settings, path=server.data), tmp_path)
     assert not said.get("failed"), said
@@ -206,7 +207,7 @@ def test_the_server_killed_during_a_backup(tmp_path, settings):
     with servers.running(NEWEST, data=tmp_path / "data") as server:
         backing_up.upsert(server.url, "books", range(1200))
         with backing_up.started("chroma_backup", backing_up.options(settings, path=server.data), tmp_path) as process:
-            repositories.until(lambda: backing_up.reached(server.data, "snapshot"), process)
+            until(lambda: backing_up.reached(server.data, "snapshot"), "the snapshot", process=process)
             os.kill(server.pid, signal.SIGKILL)
             output = process.communicate(timeout=300)[0]
     assert '"changed": true' in output
@@ -219,7 +220,7 @@ def test_the_server_killed_during_a_backup(tmp_path, settings):
 def test_of_two_at_once_one_is_told_of_the_other(server, settings, tmp_path):
     arguments = backing_up.options(settings, path=server.data, kind="full")
     with backing_up.started("chroma_backup", arguments, tmp_path) as process:
-        repositories.until(lambda: backing_up.reached(server.data, "snapshot"), process)
+        until(lambda: backing_up.reached(server.data, "snapshot"), "the snapshot", process=process)
         process.send_signal(signal.SIGSTOP)  # it may not end before the others have begun
         for module, more in (("chroma_backup", {}), ("chroma_backup_prune", {})):
             said = backing_up.run(module, backing_up.options(settings, path=server.data, **more), tmp_path)

@@ -24,6 +24,7 @@ from watching import NAME, NEW, RECORDS, Scene
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._watch.recovery import MARK
 from ansible_collections.thinkube.chroma.tests.unit.module_utils.watch import hooks
+from ansible_collections.thinkube.chroma.tests.waiting import until
 
 DAMAGED, RECOVERED = "CollectionDamaged", "CollectionRecovered"
 # Fixtures.
@@ -47,8 +48,8 @@ def kill_at(scene: Scene, scratch: Path, chosen: Callable[[str, str], bool], tim
 
     with interference.proxy(scene.url, decide) as proxy:
         process = scene.at(proxy.url).start(scratch, wait=60.0)
-        assert reached.wait(60), process.communicate(timeout=5)
-        importing.wait_until(lambda: importing.count(scene.client, NEW) >= records, "records")
+        assert reached.wait(600), process.communicate(timeout=600)
+        until(lambda: importing.count(scene.client, NEW) >= records, "records")
         process.kill()
         process.communicate()
 
@@ -156,11 +157,11 @@ def test_two_checks_at_once_are_one(scene: Scene, tmp_path: Path) -> None:
     def slow(method: str, path: str, _number: int) -> None:
         if is_upsert(method, path):
             reached.set()
-            asked.wait(60)
+            asked.wait(600)
 
     with interference.proxy(scene.url, slow) as proxy:
         first = scene.at(proxy.url).start(tmp_path)
-        assert reached.wait(60)
+        assert reached.wait(600)
         try:
             with pytest.raises(ChromaError) as refused:
                 scene.check()

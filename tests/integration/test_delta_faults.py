@@ -219,7 +219,7 @@ def test_killed_in_each_phase_there_is_a_whole_delta_or_none_and_the_next_run_ma
         decide = FirstAttempt(method, pattern, kill)
         proxy = stack.enter_context(interference.proxy(s3.endpoint, decide))
         process = embedding.start(NEWEST, UPLOAD, directory, replace(s3, endpoint=proxy.url))
-        process.communicate(timeout=120)
+        process.communicate(timeout=600)
         assert process.returncode == -signal.SIGKILL
         assert decide.hits > 0
     left = names(s3)

@@ -38,7 +38,7 @@ def program(heading: str, dataset: Path) -> str:
     assert code
     assert '"/exports/chroma"' in code[1]
     source = code[1].replace('"/exports/chroma"', repr(str(dataset)))
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

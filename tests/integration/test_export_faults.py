@@ -24,6 +24,8 @@ import pytest
 import servers
 from interference import Proxy, proxy
 
+from ansible_collections.thinkube.chroma.tests.waiting import until
+
 # Three parts.
 RECORDS, DIMENSION = 300_000, 4
 
@@ -105,10 +107,7 @@ def test_parts_that_were_finished_are_not_written_again(large, tmp_path):
     arguments = {"path": str(large), "destination": str(tmp_path / "set")}
     process = exporting.start(arguments)
     first = tmp_path / "set.partial" / "collections"
-    until = time.monotonic() + 60
-    while not list(first.rglob("part-00001.parquet*")):
-        assert time.monotonic() < until
-        time.sleep(0.005)
+    until(lambda: list(first.rglob("part-00001.parquet*")), "a second part", pause=0.005)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     kept = {each.name: each.stat().st_ino for each in first.rglob("*.parquet")}
@@ -127,7 +126,7 @@ def test_killed_while_it_replaces_a_dataset_it_leaves_a_whole_one(phase, large, 
     arguments = {"path": str(large), "destination": str(tmp_path / "set")}
     exporting.run({"path": str(small), "destination": str(tmp_path / "set")})
     dying = exporting.start({**arguments, "overwrite": True}, PYTHONPATH=_dies_at(tmp_path, phase))
-    dying.communicate(timeout=120)
+    dying.communicate(timeout=600)
     assert dying.returncode == -signal.SIGKILL
     whole = [each for each in (tmp_path / "set", tmp_path / "set.replaced") if (each / "manifest.json").exists()]
     assert whole, "neither the old nor the new dataset is there"
@@ -162,10 +161,7 @@ def test_a_full_disk_is_named_and_what_was_finished_is_kept(large, tmp_path):
 def test_two_at_once_do_not_write_the_same_dataset(large, tmp_path):
     arguments = {"path": str(large), "destination": str(tmp_path / "set")}
     first = exporting.start(arguments)
-    until = time.monotonic() + 60
-    while not (tmp_path / "set.partial" / "_state.json").exists():
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    until((tmp_path / "set.partial" / "_state.json").exists, "an export that has begun", pause=0.005)
     first.send_signal(signal.SIGSTOP)
     try:
         refused = exporting.run(arguments)
@@ -321,10 +317,7 @@ def test_of_two_exports_to_one_prefix_the_one_that_is_done_stays(large, s3, tmp_
     exporting.synthetic(tmp_path / "small", 50, 4)
     remote, where = s3.root / s3.bucket / "two", {"destination": f"s3://{s3.bucket}/two", **keys(s3)}
     first = exporting.start({"path": str(large), **where})
-    until = time.monotonic() + 60
-    while not (remote / "_state.json").exists():
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    until((remote / "_state.json").exists, "an export that has begun", pause=0.005)
     first.send_signal(signal.SIGSTOP)
     try:
         done = exporting.run({"path": str(tmp_path / "small"), **where})

@@ -234,7 +234,7 @@ def test_chromas_own_client_works_through_it(chroma: tuple[str, Gateway], header
         env={**os.environ, "TOKEN": WRITER},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -146,7 +146,7 @@ def test_bodies_pass_unchanged_up_to_the_limit_and_get_413_above(recorder: Recor
     with gateway_process.running(recorder.server_port, SECRET, body_size="1m") as gateway:
         body = b"x" * (1 << 20)
         assert gateway.request("POST", f"{ABSENT}/add", WRITER, body=body).status == 200
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)) as connection:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)) as connection:
             chunks = (body[n : n + 1000] for n in range(0, len(body), 1000))
             connection.request("POST", f"{ABSENT}/add", chunks, {"X-Chroma-Token": WRITER}, encode_chunked=True)
             assert connection.getresponse().status == 200
@@ -166,6 +166,6 @@ def test_an_answer_that_takes_too_long_is_a_504_in_json(recorder: RecordingServe
 
 @pytest.mark.skipif(not Path("/proc/net/if_inet6").exists() or not Path("/proc/net/if_inet6").read_text(), reason="no IPv6 here")
 def test_the_ipv6_address_is_guarded_too(gateway: Gateway) -> None:
-    with contextlib.closing(http.client.HTTPConnection("::1", gateway.port, timeout=10)) as connection:
+    with contextlib.closing(http.client.HTTPConnection("::1", gateway.port, timeout=60)) as connection:
         connection.request("GET", f"{BASE}/collections")
         assert connection.getresponse().status == 401

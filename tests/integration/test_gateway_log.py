@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from ansible_collections.thinkube.chroma.tests.integration import gateway_process, gateway_recorder
-from ansible_collections.thinkube.chroma.tests.integration.gateway_process import ADMIN, Gateway, until
+from ansible_collections.thinkube.chroma.tests.integration.gateway_process import ADMIN, Gateway
 from ansible_collections.thinkube.chroma.tests.integration.gateway_recorder import RecordingServer
 from ansible_collections.thinkube.chroma.tests.integration.gateway_requests import (
     ABSENT,
@@ -23,6 +23,7 @@ from ansible_collections.thinkube.chroma.tests.integration.gateway_requests impo
     WRITER,
     accepted,
 )
+from ansible_collections.thinkube.chroma.tests.waiting import until
 
 recorder, gateway = gateway_recorder.recorder, gateway_recorder.gateway
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.thinkube.chroma.tests.integration import gateway_process, gateway_recorder
-from ansible_collections.thinkube.chroma.tests.integration.gateway_process import ADMIN, Gateway, Response, until
+from ansible_collections.thinkube.chroma.tests.integration.gateway_process import ADMIN, Gateway, Response
 from ansible_collections.thinkube.chroma.tests.integration.gateway_recorder import RecordingServer
 from ansible_collections.thinkube.chroma.tests.integration.gateway_requests import (
     ABSENT,
@@ -27,6 +27,7 @@ from ansible_collections.thinkube.chroma.tests.integration.gateway_requests impo
     accepted,
     refused,
 )
+from ansible_collections.thinkube.chroma.tests.waiting import until
 
 recorder, gateway = gateway_recorder.recorder, gateway_recorder.gateway
 
@@ -64,7 +65,7 @@ class Steady:
         self.threads = [threading.Thread(target=self._ask, args=(gateway, token, keep)) for keep in (False, True)]
 
     def _ask(self, gateway: Gateway, token: str, keep: bool) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
         while not self.over.is_set():
             if connection.sock is not None and (not keep or _readable(connection.sock)):
                 connection.close()  # as httpx and urllib3: the server has ended this connection between two requests
@@ -181,6 +182,6 @@ def test_the_script_ends_with_nginx(gateway: Gateway) -> None:
     master = int((gateway.work / "nginx.pid").read_text())
     workers = [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
     os.kill(master, signal.SIGKILL)
-    assert gateway.process.wait(10) == 128 + signal.SIGKILL
+    assert gateway.process.wait(600) == 128 + signal.SIGKILL
     for worker in workers:  # outside of a container they would outlive it
         os.kill(worker, signal.SIGKILL)

@@ -27,6 +27,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.store imp
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.targets import ImportRequest
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._transport import Connection
+from ansible_collections.thinkube.chroma.tests.waiting import until
 
 client, dataset = importing.client, importing.dataset
 
@@ -41,7 +42,7 @@ def test_killed_at_any_point_and_started_again(dataset, client, tmp_path, share)
 
     with interference.proxy(client.connection.url, rest_hangs) as proxy:
         process = importing.start({**options, "url": proxy.url}, tmp_path)
-        importing.wait_until(lambda: client.get_collection("large") and importing.count(client, "large") >= share * RECORDS, "records")
+        until(lambda: client.get_collection("large") and importing.count(client, "large") >= share * RECORDS, "records")
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     held = importing.count(client, "large")
@@ -56,7 +57,7 @@ def test_killed_at_any_point_and_started_again(dataset, client, tmp_path, share)
 
 def test_killed_while_it_reads_back(dataset, client, tmp_path):
     process = importing.start(arguments(dataset, client, collections=["large"]), tmp_path)
-    importing.wait_until(lambda: importing.count(client, "large") == RECORDS, "records")
+    until(lambda: importing.count(client, "large") == RECORDS, "records")
     process.kill()
     process.wait()
     result = importing.end(importing.start(arguments(dataset, client, collections=["large"]), tmp_path))
@@ -71,7 +72,7 @@ def test_the_server_is_killed_and_comes_back_during_an_import(dataset, tmp_path)
         client = ChromaClient(Connection(proxy.url))
         options = {"dataset": str(dataset), "url": proxy.url, "batch_size": 20, "concurrency": 3, "wait": 60}
         process = importing.start(options, tmp_path)
-        importing.wait_until(lambda: importing.count(client, "large") >= RECORDS * 0.3, "records")
+        until(lambda: importing.count(client, "large") >= RECORDS * 0.3, "records")
         os.kill(first.pid, signal.SIGKILL)
         second = stack.enter_context(servers.running("1.5.9", data=data))
         proxy.target = second.url

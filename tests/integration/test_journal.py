@@ -69,7 +69,7 @@ def test_killed_while_appending_nothing_that_was_confirmed_is_lost(tmp_path):
 def test_several_writers_at_once_make_one_chain(tmp_path):
     processes = [writer(tmp_path, 100, f"writer{number}") for number in range(4)]
     for process in processes:
-        process.communicate(timeout=120)
+        process.communicate(timeout=600)
         assert process.returncode == 0
     found = verify(Journal.of(tmp_path))
     assert (found.intact, found.lines) == (True, 800)

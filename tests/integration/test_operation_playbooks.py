@@ -64,7 +64,7 @@ def command(api: KubeApi, folder: Path, playbook: str, *arguments: str) -> tuple
 
 def run(api: KubeApi, folder: Path, playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     words, environment = command(api, folder, playbook, *arguments)
-    return subprocess.run(words, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False)
+    return subprocess.run(words, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600, check=False)
 
 
 def job_of(api: KubeApi) -> dict:
@@ -259,7 +259,7 @@ def test_an_interruption_says_how_to_follow_and_touches_nothing(api, tmp_path):
             shown += line
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        shown += process.communicate(timeout=60)[0]
+        shown += process.communicate(timeout=600)[0]
     assert "chroma-export-x goes on. To follow it again: the same playbook with -e chroma_operation_follow=chroma-export-x" in shown
     assert api.writes() == []
     assert process.returncode == 99
@@ -278,9 +278,9 @@ def test_an_interruption_before_the_answer_to_the_creation_names_the_job_too(api
     api.answer = slow
     words, environment = command(api, tmp_path, "48_test_validate")
     with subprocess.Popen(words, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        assert asked.wait(60)
+        assert asked.wait(600)
         process.send_signal(signal.SIGINT)
-        shown = process.communicate(timeout=60)[0]
+        shown = process.communicate(timeout=600)[0]
     name = job_of(api)["metadata"]["name"]
     assert f"If {name} was started all the same, it goes on by itself." in shown
     assert f"-e chroma_operation_follow={name}" in shown

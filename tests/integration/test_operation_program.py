@@ -9,8 +9,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+from ansible_collections.thinkube.chroma.tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[2]
 # What a module does that has stopped the server: it starts it before it ends, which takes a while.
@@ -47,13 +48,9 @@ def test_who_is_told_to_end_lets_the_module_end_in_order_first(tmp_path):
     }
     program = subprocess.Popen(["sh", str(ROOT / "images/operations/chroma-operation"), "work"], env=environment)
     try:
-        end = time.monotonic() + 60
-        while not (tmp_path / "stopped").exists():
-            assert program.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.1)
+        until((tmp_path / "stopped").exists, "the module at work", process=program)
         program.send_signal(signal.SIGTERM)
-        assert program.wait(60) != 0
+        assert program.wait(PATIENCE) != 0
     finally:
         program.kill()
         program.wait()

@@ -26,6 +26,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._errors import Chr
 from ansible_collections.thinkube.chroma.plugins.module_utils._postgres.export import Wanted, export_directory
 from ansible_collections.thinkube.chroma.plugins.module_utils._postgres.settings import settings_from_environment
 from ansible_collections.thinkube.chroma.plugins.module_utils._postgres.source import generation_batches
+from ansible_collections.thinkube.chroma.tests.waiting import until
 
 # Its COPY takes a second or more.
 RECORDS, DIMENSION = 60_000, 128
@@ -82,15 +83,6 @@ def export(cluster: postgres.Cluster, path: Path, table: str) -> dict[str, Any]:
         return error.as_result()
 
 
-def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 120) -> None:
-    """Wait for a condition while the export runs."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def copying(cluster: postgres.Cluster) -> Callable[[], bool]:
     """Return what tells whether some rows were copied."""
     connection = cluster.connect()
@@ -140,13 +132,13 @@ def test_killed_in_the_middle_nothing_half_is_seen_and_the_next_run_completes(vi
     assert export(cluster, small, table)["collections"][0]["generation"] == 1
     if moment == "copy":
         process = start(cluster, large, tmp_path, table)
-        wait_until(copying(cluster), process)
+        until(copying(cluster), "a COPY", pause=0.005, process=process)
         kill(victim, cluster, process)
     else:
         try:
             with switching(cluster, table) as waits:
                 process = start(cluster, large, tmp_path, table)
-                wait_until(waits, process)
+                until(waits, "an export that waits", pause=0.005, process=process)
                 kill(victim, cluster, process)
         except postgres.psycopg.OperationalError:
             assert victim == "postgres"  # the one that kept the table died with the server
@@ -160,9 +152,7 @@ def test_killed_in_the_middle_nothing_half_is_seen_and_the_next_run_completes(vi
     assert visible(cluster, table) == [(1, 500, 500)]
     assert tables(cluster, table) == [1, 2]
     # A killed client is noticed within a second; until then the lock is held.
-    deadline = time.monotonic() + 60
-    while (result := export(cluster, large, table)).get("code") == "lock_held" and time.monotonic() < deadline:
-        time.sleep(0.2)
+    result = until(lambda: None if (done := export(cluster, large, table)).get("code") == "lock_held" else done, "the lock", pause=0.2)
     assert result["removed"] == [2], result
     number = result["collections"][0]["generation"]  # after a crash PostgreSQL leaves some out
     assert visible(cluster, table) == [(number, RECORDS, RECORDS)]
@@ -181,7 +171,7 @@ def test_a_connection_that_is_ended_from_outside_costs_nothing(cluster, large, s
     export(cluster, small, "terminated")
     with cluster.connect() as looker:  # before it is needed: it takes a busy machine as long as the COPY
         process = start(cluster, large, tmp_path, "terminated")
-        wait_until(copying(cluster), process)
+        until(copying(cluster), "a COPY", pause=0.005, process=process)
         ended = looker.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_progress_copy").fetchall()
     assert ended == [(True,)]
     assert end(process)["code"] in ("unavailable", "unreachable")
@@ -227,7 +217,7 @@ def test_the_password_is_in_no_process_list_log_or_result(cluster, large, tmp_pa
                 continue
         return copies()
 
-    wait_until(some, process)
+    until(some, "copies", pause=0.005, process=process)
     output, errors = process.communicate(timeout=300)
     assert b"chroma_export_postgres" in seen
     secret = postgres.PASSWORD

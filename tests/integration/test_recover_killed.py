@@ -135,7 +135,7 @@ def test_a_server_that_goes_away_in_the_middle_is_an_error_that_may_be_repeated_
 
         stopper = threading.Thread(target=stop_in_the_middle)
         stopper.start()
-        output, _errors = running.communicate(timeout=120)
+        output, _errors = running.communicate(timeout=600)
         stopper.join()
     gone = json.loads(output)
     assert gone["code"] in ("unreachable", "timeout"), gone

@@ -13,11 +13,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import repositories
-from repositories import PASSWORD, at_work, contents, forge, locks, make_tree, refused, save, settings, until
+from repositories import PASSWORD, at_work, contents, forge, locks, make_tree, refused, save, settings
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._repository.locks import pods_gone
 from ansible_collections.thinkube.chroma.plugins.module_utils._repository.repository import open_repository
 from ansible_collections.thinkube.chroma.tests.unit.kube_api import serve
+from ansible_collections.thinkube.chroma.tests.waiting import until
 
 COLLECTIONS = Path(__file__).resolve().parents[2] / "playbooks" / "collections"
 # Fixtures.
@@ -100,7 +101,7 @@ def test_a_killed_backup_takes_its_restic_along_and_the_next_one_succeeds(place,
     large = make_tree(tmp_path / "large", 4, megabytes=100)
     opened = open_repository(settings(place), create=True)
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(place), str(large)], env={**os.environ, "PYTHONPATH": str(COLLECTIONS)})
-    until(lambda: locks(place), process)
+    until(lambda: locks(place), "a lock", process=process)
     [child] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     arguments, environ = (Path(f"/proc/{child}/{file}").read_bytes() for file in ("cmdline", "environ"))
     assert b"backup" in arguments
@@ -108,7 +109,7 @@ def test_a_killed_backup_takes_its_restic_along_and_the_next_one_succeeds(place,
     assert PASSWORD.encode() in environ
     process.kill()
     process.wait()
-    until(lambda: not Path(f"/proc/{child}").exists())
+    until(lambda: not Path(f"/proc/{child}").exists(), "the end of restic")
     assert opened.snapshots() == ()
     saved = save(opened, large)
     opened.prune()

@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import disks
@@ -25,6 +25,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.write_loc
 from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot.manifest import new_id, parse_manifest
 from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot.places import scratch
 from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot.take import About, take
+from ansible_collections.thinkube.chroma.tests.waiting import until
 
 COLLECTIONS = Path(__file__).resolve().parents[2] / "playbooks" / "collections"
 OPERATION = """
@@ -62,7 +63,7 @@ def busy(tmp_path: Path) -> Iterator[tuple[servers.Server, list[Writer]]]:
     data = tmp_path / "data"
     data.mkdir()
     with servers.running(servers.VERSIONS[-1], data=data) as server, writing(server.url) as writers:
-        until(lambda: min(len(each.writes) for each in writers) > 40)
+        until(lambda: min(len(each.writes) for each in writers) > 40, "some records")
         with contextlib.closing(sqlite3.connect(data / "chroma.sqlite3", timeout=60, isolation_level=None)) as connection:
             connection.execute("CREATE TABLE ballast (content BLOB)")
             connection.execute("INSERT INTO ballast VALUES (zeroblob(?))", (BALLAST,))
@@ -93,14 +94,6 @@ def answer(process: subprocess.Popen[bytes]) -> str:
     return line.strip() if line.startswith("done") else str(json.loads(line)["code"])
 
 
-def until(true: Callable[[], object], wait: float = 60.0) -> None:
-    """Wait until something is true."""
-    over = time.monotonic() + wait
-    while not true():
-        assert time.monotonic() < over, "it did not come to pass"
-        time.sleep(0.001)
-
-
 def children_of(parent: int) -> list[int]:
     """Return the processes that copy for another one and hold the lock for it."""
     return [int(each) for each in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
@@ -125,7 +118,7 @@ def is_running(process: int) -> bool:
 def goes_on(data: Path, writers: list[Writer]) -> None:
     """Check that all writers get on, and that the next copy is made, is right, and leaves nothing."""
     before = [len(each.writes) for each in writers]
-    until(lambda: all(len(each.writes) > count + 2 for each, count in zip(writers, before, strict=True)))
+    until(lambda: all(len(each.writes) > count + 2 for each, count in zip(writers, before, strict=True)), "writers that go on")
     name = new_id()
     with scratch(data, name) as room:
         assert [each.name for each in room.parent.iterdir() if each.is_dir()] == [name], "what the dead one left is gone"
@@ -135,14 +128,14 @@ def goes_on(data: Path, writers: list[Writer]) -> None:
 
 
 def before_the_lock(data: Path, room: Path, process: subprocess.Popen[bytes]) -> None:
-    until((room / "tree" / "data").is_dir)
+    until((room / "tree" / "data").is_dir, "a copy that has begun", pause=0.001)
 
 
 def while_it_waits(data: Path, room: Path, process: subprocess.Popen[bytes]) -> None:
     connection = sqlite3.connect(data / "chroma.sqlite3", timeout=60, isolation_level=None)
     try:
         connection.execute("BEGIN IMMEDIATE")
-        until(lambda: len(list((room / "tree" / "data").glob("*/*"))) > 2)
+        until(lambda: len(list((room / "tree" / "data").glob("*/*"))) > 2, "copied files", pause=0.001)
         time.sleep(1)
         assert "chroma.sqlite3" not in os.listdir(room / "tree" / "data")
         process.kill()
@@ -172,8 +165,8 @@ def stopped_copier(data: Path, process: subprocess.Popen[bytes]) -> Iterator[int
 
 
 def after_the_release(data: Path, room: Path, process: subprocess.Popen[bytes]) -> None:
-    until(lambda: is_locked(data, process))
-    until(lambda: not is_locked(data, process))
+    until(lambda: is_locked(data, process), "the lock", pause=0.001)
+    until(lambda: not is_locked(data, process), "its release", pause=0.001)
 
 
 def at_the_end(data: Path, room: Path, process: subprocess.Popen[bytes]) -> None:
@@ -189,7 +182,10 @@ def test_a_killed_copy_leaves_no_lock_and_the_next_removes_what_it_left(busy, ph
         process.kill()
         process.wait()
         assert room.is_dir(), "there is something to remove"
-        until(lambda: not any(str(room) in each or ("_datadir.locker" in each and str(server.data) in each) for each in commands()))
+        until(
+            lambda: not any(str(room) in each or ("_datadir.locker" in each and str(server.data) in each) for each in commands()),
+            "the end of what it started",
+        )
     goes_on(server.data, writers)
 
 
@@ -207,7 +203,7 @@ def test_a_pause_that_grows_too_long_is_ended_and_the_next_attempt_succeeds(busy
     tree = tmp_path / new_id() / "tree"
     with operation(server.data, tree, pause=8.0, tries=2, holds=1) as process:
         with stopped_copier(server.data, process) as copier:
-            until(lambda: not is_running(copier))
+            until(lambda: not is_running(copier), "the end of the copier")
         assert answer(process) == "done"
     manifest = parse_manifest((tree / "manifest.json").read_bytes(), "")
     assert manifest.lock_attempts == 2
@@ -223,7 +219,7 @@ def test_a_pause_that_is_always_too_long_leaves_nothing(busy, tmp_path):
     with operation(server.data, tree, pause=0.5, tries=2, holds=2) as process:
         for _each in range(2):
             with stopped_copier(server.data, process) as copier:
-                until(lambda copier=copier: not is_running(copier))
+                until(lambda copier=copier: not is_running(copier), "the end of the copier")
         assert answer(process) == "pause_exceeded"
     assert not tree.exists()
     goes_on(server.data, writers)

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import importing
 import interference
 import postgres
 import pytest
@@ -26,6 +25,7 @@ import writing
 from watching import NAME, NEW, RECORDS, Scene
 
 from ansible_collections.thinkube.chroma.tests.unit.module_utils.watch import hooks
+from ansible_collections.thinkube.chroma.tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,7 +80,7 @@ class Host:
         finally:
             if process.poll() is None:
                 process.terminate()
-                process.wait(60)
+                process.wait(600)
 
     def events(self, event: str) -> list[dict[str, Any]]:
         """Return the events of a kind that were written until now."""
@@ -105,14 +105,13 @@ def test_it_exports_checks_brings_back_and_ends_without_leftovers(scene: Scene, 
     host = Host(scene, tmp_path, EXPORT_INTERVAL="60", CHECK_INTERVAL="1")
     held, others = scene.records(NAME), set(scene.names()) - {NAME}
     with host.running() as process:
-        importing.wait_until(lambda: host.verdicts() or process.poll() is not None, "a check", 240)
-        assert process.poll() is None, host.log.read_text()
+        until(host.verdicts, "a check", process=process)
         assert host.verdicts()[0] == "healthy"
         assert scene.rows("SELECT records, current FROM {}_generations") == [(RECORDS, True)]
         scene.client.delete_collection(NAME)
-        importing.wait_until(lambda: host.verdicts().count("missing") >= 2, "two checks that miss it", 240)
+        until(lambda: host.verdicts().count("missing") >= 2, "two checks that miss it")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(600) == 0
     assert scene.told() == ["CollectionDamaged", "CollectionRecovered"]
     assert set(scene.names()) == {NEW, *others}
     assert writing.differences(scene.records(NEW), [held], "l2") == ""
@@ -137,12 +136,12 @@ def test_an_operation_that_is_at_work_ends_with_it(scene: Scene, tmp_path: Path)
     with interference.proxy(scene.url, slow) as proxy:
         host = Host(scene.at(proxy.url), tmp_path)
         with host.running() as process:
-            assert reached.wait(240), host.log.read_text()
+            assert reached.wait(600), host.log.read_text()
             time.sleep(0.2)
             process.send_signal(signal.SIGTERM)
-            process.wait(60)
+            process.wait(600)
     assert process.returncode == 0
-    importing.wait_until(lambda: not host.left(), f"the end of {host.left()}")
+    until(lambda: not host.left(), f"the end of {host.left()}")
     assert list((tmp_path / "tmp").iterdir()) == []
     # Nothing half is there, and the next export goes on as if nothing were.
     assert scene.export()["collections"][0]["status"] == "exported"

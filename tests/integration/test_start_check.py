@@ -46,7 +46,7 @@ def rendered(tmp_path, **variables):
     }
     environ = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_NOCOLOR": "1"}
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", str(tmp_path / "play.json")]
-    done = subprocess.run([*command, "-e", json.dumps(given)], env=environ, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([*command, "-e", json.dumps(given)], env=environ, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads((tmp_path / "statefulset.json").read_text())
 
@@ -73,7 +73,7 @@ def test_the_pod_checks_the_data_before_the_server_starts(bases, tmp_path):
     def start(**others):
         command = [{**places, **others}.get(each, each) for each in check["command"]]
         environ = {"PYTHONPATH": str(COLLECTIONS), "PATH": os.defpath}
-        return subprocess.run(command, env=environ, cwd="/", capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(command, env=environ, cwd="/", capture_output=True, text=True, check=False, timeout=600)
 
     assert start().returncode == 4
     assert "CHR050" in (tmp_path / "message").read_text()

@@ -67,7 +67,7 @@ def test_two_at_once_make_one(sandbox: Sandbox, log: Path) -> None:
         subprocess.Popen(["/bin/bash", "-c", USE], env=sandbox.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for dummy in range(2)
     ]
-    outputs = [process.communicate(timeout=60) for process in both]
+    outputs = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert outputs[0][0] == outputs[1][0] != ""
     assert made(log) == 1

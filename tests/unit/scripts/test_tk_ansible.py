@@ -203,7 +203,7 @@ def test_it_starts_from_any_directory_and_without_a_home_variable(local: Sandbox
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -18,6 +18,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._datadir import wr
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import Damaged
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.write_lock import OutOfTime, WriteLock, lock_holder, write_lock
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
+from ansible_collections.thinkube.chroma.tests.waiting import until
 
 
 @pytest.fixture
@@ -28,18 +29,10 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def until(true) -> None:
-    """Wait until something is true."""
-    over = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < over, "it did not come to pass"
-        time.sleep(0.005)
-
-
 def kill(file: Path, held: WriteLock) -> None:
     """Kill who holds the lock."""
     os.kill(held.holder, signal.SIGKILL)
-    until(lambda: lock_holder(file) == 0)
+    until(lambda: lock_holder(file) == 0, "nobody who holds the lock", pause=0.005)
 
 
 def write(path: Path, sql: str = "INSERT INTO t VALUES (1)") -> None:
@@ -71,7 +64,7 @@ def test_it_is_given_back_after_an_error(file):
 
 def test_a_lock_that_ended_by_itself_is_told(file):
     with pytest.raises(OutOfTime), write_lock(file, 0.05) as held:
-        until(lambda: lock_holder(file) == 0)
+        until(lambda: lock_holder(file) == 0, "nobody who holds the lock", pause=0.005)
     assert held.seconds >= 0.05
     write(file)
 
@@ -103,7 +96,7 @@ def test_it_ends_with_who_asked_for_it_or_with_its_time(file, how, most):
             assert asking.stdout is not None
             assert int(asking.stdout.readline()) > 0
             asking.send_signal(how)
-            until(lambda: lock_holder(file) == 0)
+            until(lambda: lock_holder(file) == 0, "nobody who holds the lock", pause=0.005)
         finally:
             asking.kill()
     write(file)

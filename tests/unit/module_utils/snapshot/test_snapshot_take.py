@@ -150,7 +150,7 @@ def test_a_restore_point_is_made_of_a_damaged_directory_too(directory: Path, tmp
 
 def test_an_interrupted_transaction_belongs_to_a_copy_of_a_stopped_directory(directory: Path, tmp_path: Path) -> None:
     """Its journal is copied with it, and counted is what is there once it is rolled back."""
-    subprocess.run([sys.executable, "-c", HOT_JOURNAL, str(directory / "chroma.sqlite3")], check=False, timeout=60)
+    subprocess.run([sys.executable, "-c", HOT_JOURNAL, str(directory / "chroma.sqlite3")], check=False, timeout=600)
     before = content(directory)
     assert "chroma.sqlite3-journal" in before
     tree = tmp_path / "tree"
