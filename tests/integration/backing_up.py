@@ -82,7 +82,7 @@ def options(settings: RepositorySettings, **more: Any) -> dict[str, Any]:
         "repository": settings.location,
         "repository_password": settings.password,
         "repository_lock_wait": settings.lock_wait,
-        "restic_path": str(restic.program()),
+        "restic_path": str(restic.quick()),
         "s3_endpoint": store.endpoint or None,
         "access_key": store.access_key,
         "secret_key": store.secret_key,

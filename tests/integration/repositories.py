@@ -8,7 +8,6 @@ import base64
 import contextlib
 import hashlib
 import json
-import os
 import random
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,8 +18,7 @@ from typing import Any
 import object_store
 import pytest
 import restic
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.poly1305 import Poly1305
+import restic_key
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.store import StoreSettings
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
@@ -52,7 +50,7 @@ def repository(place: Path) -> Repository:
 
 def settings(location: str | Path, **changes: Any) -> RepositorySettings:
     """Return the settings of a repository, with the pinned restic and little patience."""
-    given = {"location": str(location), "password": PASSWORD, "restic_path": str(restic.program()), "lock_wait": 2.0, **changes}
+    given = {"location": str(location), "password": PASSWORD, "restic_path": str(restic.quick()), "lock_wait": 2.0, **changes}
     return RepositorySettings(**given)
 
 
@@ -122,19 +120,13 @@ def locks(directory: Path) -> set[Path]:
 def forge(repository: RepositorySettings, directory: Path, kind: str, document: dict[str, Any]) -> Path:
     """Put a file into a repository that restic would not write, encrypted as it does.
 
-    Format: https://github.com/restic/restic/blob/master/doc/design.rst#keys-encryption-and-mac
-
     Args:
         kind: ``config`` or a folder of the repository.
         document: its content.
     """
     keys = json.loads(by_hand(repository, "cat", "masterkey").stdout)
-    nonce = os.urandom(16)
-    encryptor = Cipher(algorithms.AES(base64.b64decode(keys["encrypt"])), modes.CTR(nonce)).encryptor()
-    text = encryptor.update(json.dumps(document).encode()) + encryptor.finalize()
-    block = Cipher(algorithms.AES(base64.b64decode(keys["mac"]["k"])), modes.ECB()).encryptor()
-    tag = Poly1305.generate_tag(base64.b64decode(keys["mac"]["r"]) + block.update(nonce), text)
-    content = nonce + text + tag
+    encrypt, k, r = (base64.b64decode(each) for each in (keys["encrypt"], keys["mac"]["k"], keys["mac"]["r"]))
+    content = restic_key.seal(encrypt, k, r, json.dumps(document).encode())
     path = directory / "config" if kind == "config" else directory / kind / hashlib.sha256(content).hexdigest()
     path.unlink(missing_ok=True)
     path.write_bytes(content)

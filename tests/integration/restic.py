@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,29 @@ def program() -> Path:
                 environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": ""}
                 subprocess.run([*arguments, "github.com/restic/restic/cmd/restic"], check=True, env=environment)
                 built.rename(target)
+    return target
+
+
+# Programs of a process that is killed are named by their arguments: the real one takes this one's place.
+QUICK = """#!/bin/sh
+case " $* " in *" init "*) ;; *) exec {program} "$@" ;; esac
+{program} "$@" || exit
+case $RESTIC_REPOSITORY in /*) exec {python} {key} "$RESTIC_REPOSITORY" ;; esac
+"""
+
+
+def quick() -> Path:
+    """Return a program that does the same, but for the keys of the repositories in directories that it makes (:mod:`restic_key`)."""
+    words = {"program": program(), "python": sys.executable, "key": Path(__file__).with_name("restic_key.py")}
+    text = QUICK.format(**{name: shlex.quote(str(word)) for name, word in words.items()})
+    target = program().parent / f"quick-{hashlib.sha1(text.encode()).hexdigest()[:12]}" / "restic"
+    with building.missing(target) as missing:
+        if missing:
+            with tempfile.TemporaryDirectory(prefix=".restic-", dir=building.cache()) as scratch:
+                made = Path(scratch) / "restic"
+                made.write_text(text)
+                made.chmod(0o755)
+                made.rename(target)
     return target
 
 

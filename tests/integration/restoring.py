@@ -88,7 +88,7 @@ class Place:
         given = {
             "repository": str(self.repository),
             "repository_password": PASSWORD,
-            "restic_path": str(restic.program()),
+            "restic_path": str(restic.quick()),
             "_ansible_check_mode": check,
             **options,
         }

@@ -24,7 +24,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._transport import 
 @pytest.fixture
 def play(run_playbook):
     def run(name, **variables):
-        settings = {"ansible_python_interpreter": sys.executable, "chroma_restic_path": str(restic.program())}
+        settings = {"ansible_python_interpreter": sys.executable, "chroma_restic_path": str(restic.quick())}
         done = run_playbook(f"../../playbooks/data/{name}.yaml", "-e", json.dumps({**settings, **variables}), RESTIC_PASSWORD=PASSWORD)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
         assert PASSWORD not in done.stdout + done.stderr

@@ -28,7 +28,7 @@ def test_the_data_playbooks_rename_delete_and_undo(spot, run_playbook):
         "chroma_url": spot.url,
         "chroma_data_path": str(spot.data),
         "chroma_repository": str(spot.root / "repository"),
-        "chroma_restic_path": str(restic.program()),
+        "chroma_restic_path": str(restic.quick()),
     }
 
     def play(name, **variables):
@@ -59,7 +59,7 @@ def test_a_program_deletes_renames_and_undoes(spot):
         "path": str(spot.data),
         "repository": str(spot.root / "repository"),
         "password": PASSWORD,
-        "restic_path": str(restic.program()),
+        "restic_path": str(restic.quick()),
     }
     robust = RobustManager(**settings)
     assert PASSWORD not in repr(robust)

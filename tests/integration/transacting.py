@@ -71,7 +71,7 @@ class Spot:
     @property
     def repository(self) -> RepositorySettings:
         """The repository."""
-        return RepositorySettings(str(self.root / "repository"), PASSWORD, restic_path=str(restic.program()))
+        return RepositorySettings(str(self.root / "repository"), PASSWORD, restic_path=str(restic.quick()))
 
     def open(self) -> Repository:
         """Open the repository."""
