@@ -21,7 +21,7 @@ RELEASES = {"0.6.3", "1.5.9"}
 # is killed, one fault of a store, two releases; what happens once in years is left to a thorough one.
 ORDINARY: dict[str, dict[str, tuple[str, ...]]] = {
     "cluster/test_backup.py": {
-        "test_a_backup_whose_pod_is_killed_is_completed_by_its_next_pod": ("while it stores",),
+        "test_a_backup_whose_pod_is_killed_is_completed_by_its_next_pod": (),
         "test_a_removal_whose_pod_is_deleted_by_force_is_completed_by_its_next_pod": (),
         "test_a_backup_goes_on_while_the_api_server_is_restarted": (),
         "test_an_object_store_that_is_away_is_waited_for": (),
@@ -61,6 +61,7 @@ ORDINARY: dict[str, dict[str, tuple[str, ...]]] = {
         "test_a_repair_is_said_before_it_is_done_and_undone_byte_for_byte": (),
         "test_repair_and_recovery_are_proven_in_scratch": (),
         "test_a_collection_that_was_deleted_and_one_that_was_renamed_come_back": (),
+        "test_a_deletion_whose_pod_is_killed_is_completed_by_the_next_one": (),
     },
     "cluster/test_release.py": {
         "test_a_collection_name_that_chroma_refuses": ("-dash", "two words"),
