@@ -105,8 +105,8 @@ def test_over_a_real_connection():
     thread.start()
     try:
         name = f"127.0.0.1:{server.server_port}/library/chroma"
-        assert find_image(Image(name, "1.5.9", ""), timeout=1).present is True
-        assert find_image(Image(name, "9.9.9", ""), timeout=1).present is False
+        assert find_image(Image(name, "1.5.9", ""), timeout=60).present is True
+        assert find_image(Image(name, "9.9.9", ""), timeout=60).present is False
     finally:
         server.shutdown()
         server.server_close()
