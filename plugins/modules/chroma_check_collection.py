@@ -52,7 +52,9 @@ options:
     type: float
     default: 0.5
   sample:
-    description: How many records are read with their vectors, evenly spread over the collection.
+    description:
+      - How many records are read with their vectors, evenly spread over the collection.
+      - Before a collection that had a fault is called healthy again, all are.
     type: int
     default: 1000
   wait:
@@ -172,7 +174,7 @@ undelivered:
   type: list
   elements: str
 rc:
-  description: Exit code of the operation, 0 where the collection is healthy or readers were switched, otherwise 4.
+  description: Exit code of the operation, 0 where the collection is healthy, otherwise 4.
   returned: success
   type: int
   sample: 4

@@ -83,7 +83,7 @@ def test_destroyed_vectors_are_back_within_one_check_and_the_story_goes_on(
         assert (switched["verdict"], [each["collection"] for each in switched["ended"]]) == ("healthy", [NAME])
         assert scene.told() == [HEALED]
         left = scene.check()
-        assert (left["verdict"], left["changed"], left["rc"], scene.told()) == ("vectors_lost", False, 0, [])
+        assert (left["verdict"], left["changed"], left["rc"], scene.told()) == ("vectors_lost", False, 4, [])
         assert scene.names() == [NAME, NEW]
 
         # Mended, and damaged again: a new fault, whose data come back once more, beside the first ones.
@@ -95,6 +95,27 @@ def test_destroyed_vectors_are_back_within_one_check_and_the_story_goes_on(
         assert (once_more["verdict"], once_more["recovered"]) == ("missing", {"name": f"{NEW}-2", "records": RECORDS})
         assert writing.differences(scene.records(f"{NEW}-2"), [held], "l2") == ""
         assert scene.told() == [DAMAGED, RECOVERED]
+
+
+def test_a_fault_that_another_sample_does_not_see_lasts(
+    saved: tuple[Path, Scene, writing.Records], hook: hooks.Hook, tmp_path: Path
+) -> None:
+    data = watching.harmed(saved, tmp_path, watching.lose_one_vector)
+    with servers.running("1.5.9", data=data) as server:
+        scene = watching.own_table(saved[1], hook).at(server.url)
+        assert scene.check(sample=1)["verdict"] == "healthy"
+        done = scene.check()
+        assert (done["verdict"], done["recovered"]) == ("vectors_lost", {"name": NEW, "records": RECORDS})
+        assert scene.told() == [DAMAGED, RECOVERED]
+        again = scene.check(sample=1)
+        assert (again["verdict"], again["ended"], again["recovered"], scene.told()) == ("vectors_lost", [], None, [])
+
+        # Mended: all are read, and the next checks take the sample's word again.
+        scene.client.delete(scene.client.require_collection(NAME), ["without-vector"])
+        mended = scene.check(sample=1)
+        assert (mended["verdict"], len(mended["ended"]), scene.told()) == ("healthy", 1, [HEALED])
+        assert f"{RECORDS:,} of them were read" in mended["reason"]
+        assert "1 of them were read" in scene.check(sample=1)["reason"]
 
 
 def test_a_collection_that_can_not_be_read_is_told_from_one_without_vectors(

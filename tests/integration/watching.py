@@ -55,6 +55,15 @@ def lose_vectors(data: Path) -> None:
         shutil.rmtree(each)
 
 
+def lose_one_vector(data: Path) -> None:
+    """Let a stopped server's last record be one that no index has a vector of."""
+    with sqlite3.connect(data / "chroma.sqlite3") as connection:
+        connection.execute(
+            "INSERT INTO embeddings (segment_id, embedding_id, seq_id) SELECT segment_id, 'without-vector', max(seq_id) FROM embeddings"
+        )
+    connection.close()
+
+
 def lose_rows(data: Path) -> None:
     """Let a stopped server's SQLite file have no documents and metadata any more, as one that was restored by halves."""
     with sqlite3.connect(data / "chroma.sqlite3") as connection:

@@ -183,8 +183,8 @@ def alert_ended(fault: Fault, name: str, verdict: Verdict | None) -> Alert:
         message = "It is exported again."
     elif name != fault.collection:
         message = (
-            f"Readers were switched to {name}, which is healthy. The damaged one can be deleted: 82_delete_collection, with "
-            "chroma_delete_damaged and chroma_delete_force where it can't be read."
+            f"{name}, which its data were brought back into, is checked now, and is healthy. Once readers and writers use that, the "
+            "damaged one can be deleted: 82_delete_collection, with chroma_delete_damaged and chroma_delete_force where it can't be read."
         )
     else:
         message = "It is healthy again." + (f" {verdict.reason}" if verdict else "")

@@ -15,7 +15,10 @@ def table(name: str, verdict: Verdict, fault: Fault | None, recovered: dict[str,
     """Return what was found and done, in lines for people."""
     lines = [f"{name}: {verdict.kind}. {verdict.reason}"]
     if fault and fault.switched:
-        lines.append(f"Readers were switched to {fault.target}, so nothing is done about it.")
+        lines.append(
+            f"Nothing is done about it: its data are in collection {fault.target}, which a check found healthy since. "
+            f"Where readers do not use that yet, switch them; docs/watch.md says how."
+        )
     elif recovered:
         lines.append(
             f"{recovered['records']:,} records are in collection {recovered['name']} now; docs/watch.md says how to switch readers."

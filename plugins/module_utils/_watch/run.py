@@ -49,7 +49,15 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._watch.record impo
 from ansible_collections.thinkube.chroma.plugins.module_utils._watch.recovery import bring_back, carries, tidy
 from ansible_collections.thinkube.chroma.plugins.module_utils._watch.result import shown, table
 from ansible_collections.thinkube.chroma.plugins.module_utils._watch.telling import Telling
-from ansible_collections.thinkube.chroma.plugins.module_utils._watch.verdict import CONFIRM, Baseline, Verdict, judge, look, settled
+from ansible_collections.thinkube.chroma.plugins.module_utils._watch.verdict import (
+    CONFIRM,
+    RECOVERED,
+    Baseline,
+    Verdict,
+    judge,
+    look,
+    settled,
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ class CheckOrder:
         new_name: of the collection that lost data are brought back into; numbered where it is taken.
         recover: whether they are.
         shrink_share: the share of the export's records that may be gone.
-        sample: records that are read with their vectors.
+        sample: records that are read with their vectors; all of them before a fault is called mended.
         wait: seconds that the server, and PostgreSQL, may be away.
         confirm: seconds between the two looks that make a fault.
         stale_hours: that the last export may be old, or a collection may be checked without one; 0 for any.
@@ -184,12 +192,16 @@ class _Checking:
         current = self._current
         own = Baseline(current.number, current.records, current.created, more) if current else None
         baseline = baseline_of(order.collection, faults, own)
+        damaged = any(each.collection == order.collection and each.verdict in RECOVERED for each in faults)
 
         def again(confirming: bool) -> Verdict:
             # A server may stumble for a while, after a migration for example: what it refuses counts when it still does later.
             patience = Patience(order.wait, also=("server_error",) if confirming else ())
-            seen = look(self._client, order.collection, order.sample, patience)
-            return judge(seen, baseline, order.shrink_share)
+            verdict = judge(look(self._client, order.collection, order.sample, patience), baseline, order.shrink_share)
+            if verdict.healthy and damaged:
+                # Records that were lost may be none of the sample, which is another one whenever the number of records is.
+                verdict = judge(look(self._client, order.collection, None, patience), baseline, order.shrink_share)
+            return verdict
 
         verdict = settled(again, order.confirm)
         return baseline, verdict, plan_check(order.collection, verdict, faults, baseline, order.recover)
@@ -311,7 +323,7 @@ class _Checking:
             "ended": [shown(each) for each in ends if each.ended is None],
             "alerts": self._told.sent,
             "undelivered": self._told.failures,
-            "rc": OK if verdict.healthy or (fault and fault.switched) else SEVERE,
+            "rc": OK if verdict.healthy else SEVERE,
             "table": table(self._order.collection, verdict, fault, recovered, overdue),
             "diff": {
                 "before": {"faults": [each.number for each in ends], "recovered": None},

@@ -86,11 +86,11 @@ class Verdict:
         return self.kind == HEALTHY
 
 
-def look(client: ChromaClient, name: str, sample: int, patience: Patience) -> Observation:
+def look(client: ChromaClient, name: str, sample: int | None, patience: Patience) -> Observation:
     """Ask a server for a collection, its count, and some of its records.
 
     Args:
-        sample: how many records to read, evenly spread.
+        sample: how many records to read, evenly spread; None for all.
         patience: how long the server may be away.
 
     Raises:
@@ -109,7 +109,7 @@ def look(client: ChromaClient, name: str, sample: int, patience: Patience) -> Ob
             return Observation()
         found = collection
         records = patience(lambda: client.count(found))
-        return _sampled(client, found, records, sample, patience)
+        return _sampled(client, found, records, records if sample is None else sample, patience)
     except ChromaError as error:
         if error.code == "not_found":  # it was deleted meanwhile
             return Observation()

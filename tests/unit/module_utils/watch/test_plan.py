@@ -207,6 +207,6 @@ def test_alerts_say_what_to_do() -> None:
     down = alert_begun(fault(verdict=SERVER_DOWN), Verdict(SERVER_DOWN, "It does not answer."), EXPORT, True)
     assert (down.reason, "Nothing is imported" in down.message) == ("ChromaDown", True)
     ended = alert_ended(back, "new", Verdict(HEALTHY, "It has 1,000 records."))
-    assert (ended.warning, "switched to new" in ended.message) == (False, True)
+    assert (ended.warning, "Once readers and writers use that" in ended.message) == (False, True)
     assert "An earlier check saw that, at 2026-11-21T00:00:00Z" in alert_ended(fault(ended=NOW), "docs", None).message
     assert "the current one, 8, is newer" in alert_recovered(back, lost, Baseline(8, 1000, "now")).message
