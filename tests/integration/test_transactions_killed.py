@@ -18,6 +18,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._journal.journal i
 from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.delete import delete_collection
 from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.rename import rename_collection
 from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.undo import undo_collection
+from ansible_collections.thinkube.chroma.plugins.module_utils.robust import RobustManager
 
 # Fixtures.
 spot, name = transacting.spot, transacting.name
@@ -69,6 +70,32 @@ def test_a_renaming_that_is_killed(spot, name, kill_at):
     assert status == ([] if kill_at <= 6 or kill_at > 25 else ["done"] if renamed else ["rolled_back"])
     assert spot.holds(new_name if renamed else name) == before
     assert spot.holds(name if renamed else new_name) is None
+
+
+# 22 before the server gives the new name, 24 after.
+@pytest.mark.parametrize("kill_at", [22, 24])
+def test_the_same_renaming_asked_for_again_is_the_one_that_was_killed(spot, name, kill_at):
+    before, new_name = spot.holds(name), f"{name}-new"
+    assert spot.killed(kill_at, "rename", name, new_name)
+    assert (spot.holds(name) is None) == (kill_at > 22)
+    settings = spot.repository
+    manager = RobustManager(spot.url, settings.location, settings.password, path=spot.data, restic_path=settings.restic_path)
+    again = manager.safe_rename_collection(name, new_name)
+    assert (again["changed"], again["collection"]["name"], again["diff"]["before"]["name"]) == (True, new_name, name)
+    begun = spot.last("rename-collection")
+    assert (again["records"], again["restore_point"], again["entry"]) == (50, begun.facts["restore_point"], begun.n)
+    assert [(each["entry"], each["status"]) for each in again["finished"]] == [(begun.n, "done")]
+    assert (spot.holds(name), spot.holds(new_name)) == (None, before)
+    assert manager.undo(again["entry"])["collection"]["name"] == name
+
+
+def test_a_collection_that_got_the_old_name_after_a_kill_is_another_one(spot, name):
+    new_name = f"{name}-new"
+    assert spot.killed(24, "rename", name, new_name)
+    spot.fill(name, 2)
+    with pytest.raises(ChromaError) as failed:
+        rename_collection(spot.place(), name, new_name)
+    assert (failed.value.code, len(spot.holds(name)["rows"]), len(spot.holds(new_name)["rows"])) == ("conflict", 2, 50)
 
 
 # 14 before its interim collection is made, 16 while that is empty, 21 when it only lacks the name, 22 when it has that.

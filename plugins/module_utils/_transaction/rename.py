@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._answers import Collection
@@ -15,7 +16,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.flight im
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._journal.journal import Journal
 from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot.manifest import new_id
-from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.finish import finish_left
+from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.finish import DONE, finish_left, left_over
 from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.naming import give_name, is_called, label_of
 from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.place import RENAME, Place
 from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.point import take_point
@@ -38,11 +39,33 @@ def rename_collection(place: Place, name: str, new_name: str, check: bool = Fals
             ``not_applied`` and what the server answers: then it has its old name, unless ``rolled_back`` in the result says otherwise.
     """
     with locked(place, RENAME, check) as work:
+        left = {each.entry.n: each.entry.facts for each in left_over(place.journal)} if place.journal else {}
         finish_left(work)
+        if (again := _asked_again(work, left, name, new_name)) is not None:
+            return {**again, **work.said()}
         before = view(place.client.require_collection(name))
         said = rename_within(work, name, new_name)
         after = {**before, "name": new_name} if check else view(place.client.require_collection(new_name))
         return {"changed": True, "collection": after, "diff": {"before": before, "after": after}, **said, **work.said()}
+
+
+def _asked_again(work: Work, left: Mapping[int, Mapping[str, Any]], name: str, new_name: str) -> dict[str, Any] | None:
+    """Return the result of the same renaming, which was killed and is completed now; None where something else is asked for.
+
+    Args:
+        left: number → facts of the transactions that had been interrupted.
+    """
+    client = work.place.client
+    wanted = (client.connection.tenant, client.connection.database, name, new_name)
+    for each in work.finished:
+        facts = left[each["entry"]]
+        same = each["operation"] == RENAME and wanted == tuple(facts[key] for key in ("tenant", "database", "name", "new_name"))
+        # Where somebody made a collection of the old name since, that one is meant.
+        if same and each["status"] == DONE and client.get_collection(name) is None:
+            after = view(client.require_collection(new_name))
+            said = {"records": facts["records"], "restore_point": facts["restore_point"], "entry": each["entry"]}
+            return {"changed": True, "collection": after, "diff": {"before": {**after, "name": name}, "after": after}, **said}
+    return None
 
 
 def rename_within(work: Work, name: str, new_name: str) -> dict[str, Any]:
