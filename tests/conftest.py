@@ -271,6 +271,8 @@ ORDINARY: dict[str, dict[str, tuple[str, ...]]] = {
     "integration/test_recovery_playbooks.py": {
         "test_a_job_has_no_more_rights_and_secrets_than_it_needs_and_only_variables_that_its_playbook_knows": (
             "42_recover",
+            "43_export_postgres",
+            "43_export_postgres -e chroma_url=https://elsewhere.example.com",
             "45_check_collection",
         ),
         "test_bad_input_is_told_before_anything_is_asked": ("an interval that no schedule can have", "no new name"),

@@ -58,19 +58,42 @@ def held(directory: Path, operation: str) -> Iterator[None]:
         os.close(handle)
 
 
+@contextlib.contextmanager
+def held_if_writable(directory: Path, operation: str) -> Iterator[None]:
+    """Hold the lock for an operation that only reads; where its file can't be written, it is enough that nobody holds it.
+
+    Raises:
+        ChromaError: ``lock_held``, naming the other.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(held(directory, operation))
+        except ChromaError as error:
+            if error.code not in ("forbidden", "no_space"):
+                raise
+            if (content := _content_of_held(directory)) is not None:
+                raise _held_by(directory, content) from error
+        yield
+
+
 def is_held(directory: Path) -> bool:
     """Return whether an operation works on a data directory at this moment; nothing is written for that."""
+    return _content_of_held(directory) is not None
+
+
+def _content_of_held(directory: Path) -> bytes | None:
+    """Return what the lock's file says, where somebody holds it."""
     try:
         handle = os.open(directory / PRIVATE / NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
-        return False
+        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        return os.pread(handle, 1000, 0)
     finally:
         os.close(handle)
-    return False
+    return None
 
 
 def _held_by(directory: Path, content: bytes) -> ChromaError:

@@ -112,6 +112,8 @@ _BAD_INPUT = frozenset(
         "redirected",
         "server_running",
         "source_empty",
+        # Another attempt finds the same half, and would export the other collections once more.
+        "source_incomplete",
         "source_shrunken",
         "space_mismatch",
         "stale_plan",

@@ -39,7 +39,7 @@ def export_collection_to_postgres(environ: Mapping[str, str] | None = None, **co
         What module ``chroma_export_postgres`` returns.
 
     Raises:
-        ChromaError: ``source_empty``, ``source_shrunken`` and others; what was current before still is.
+        ChromaError: ``source_empty``, ``source_incomplete``, ``source_shrunken`` and others; what was current before still is.
     """
     variables = _variables(environ)
     wanted = Wanted([required(variables, COLLECTION)])

@@ -12,7 +12,7 @@ version_added: 1.3.0
 description:
   - Copies collections with their ids, vectors, documents, metadata and URIs into a new generation of a table in PostgreSQL.
   - The generation becomes the current one, in one transaction, only after what PostgreSQL holds was compared with what was read.
-  - A collection that is empty, has lost too many records or can't be read never replaces a generation. The others are exported
+  - A collection that is empty, half, has lost too many records or can't be read never replaces a generation. The others are exported
     all the same, then the module fails.
   - What killed exports left is removed by the next one. Nothing incomplete is ever visible.
   - Vectors are of type C(vector) where pgvector is installed or can be, otherwise C(real[]).
@@ -29,7 +29,8 @@ attributes:
 options:
   path:
     description:
-      - Data directory to export from, also of a running server. It is only read.
+      - Data directory to export from, also of a running server. It is only read, under the lock of this collection's operations in its
+        folder C(.thinkube-chroma). Where that can't be written, it is enough that no other operation holds it.
       - Where a server writes to it meanwhile, a consistent copy is made in O(scratch), and read. Writers wait a moment for that.
     type: path
   scratch:
@@ -142,7 +143,8 @@ collections:
       description: The generation that was current before.
       type: int
     code:
-      description: Why it was refused, such as V(source_empty), V(source_shrunken) or V(missing_vectors); null otherwise.
+      description:
+        - Why it was refused, such as V(source_empty), V(source_incomplete), V(source_shrunken) or V(missing_vectors); null otherwise.
       type: str
     message:
       description: The same in words, with the next step; empty otherwise.
@@ -165,7 +167,8 @@ removed:
   sample: [13]
 code:
   description:
-    - Stable identifier of the error, such as V(source_empty), V(source_shrunken), V(missing_vectors), V(not_found), V(lock_held),
+    - Stable identifier of the error, such as V(source_empty), V(source_incomplete), V(source_shrunken), V(missing_vectors),
+      V(not_found), V(lock_held),
       V(unauthorized), V(no_database), V(old_postgres), V(tls), V(no_space), V(conflict) or V(unreachable).
   returned: failure
   type: str

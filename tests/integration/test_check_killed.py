@@ -104,6 +104,21 @@ def test_a_recovery_that_is_killed_is_completed_by_the_next_check(
     assert scene.check()["changed"] is False
 
 
+def test_a_mark_that_was_left_on_a_whole_collection_goes_where_readers_were_switched_to_it(scene: Scene) -> None:
+    scene.client.delete_collection(NAME)
+    scene.check()
+    # As one leaves it that is killed before the mark is removed.
+    [(token,)] = scene.rows("SELECT token FROM {}_faults")
+    brought = scene.client.require_collection(NEW)
+    scene.client.update_collection(brought, metadata={**brought.metadata, MARK: str(token)})
+    with pytest.raises(ChromaError) as refused:
+        scene.export(NEW)
+    assert refused.value.code == "source_incomplete"
+    assert scene.check(NEW)["verdict"] == "healthy"
+    assert MARK not in scene.client.require_collection(NEW).metadata
+    assert scene.export(NEW)["changed"]
+
+
 def test_a_chroma_that_is_killed_and_started_again_during_a_recovery_gets_all_of_it(
     saved: tuple[Path, Scene, writing.Records], hook: hooks.Hook, tmp_path: Path
 ) -> None:

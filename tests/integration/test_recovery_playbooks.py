@@ -33,7 +33,11 @@ EVERY = {
     "41_repair --check": ([], NOBODY, "read", set()),
     "42_recover": (["-e", "chroma_collection_name=docs"], SCALING, "write", {"chroma-backup", "chroma-postgres"}),
     "42_recover --check": (["-e", "chroma_recover_backups=false"], NOBODY, "read", set()),
-    "43_export_postgres": (["-e", "chroma_collection_name=docs"], NOBODY, "write", {"chroma-postgres"}),
+    "43_export_postgres": (["-e", "chroma_collection_name=docs"], LOCK, "write", {"chroma-postgres"}),
+    "43_export_postgres -e chroma_export_source=server": ([], LOCK, None, {"chroma-postgres"}),
+    "43_export_postgres -e chroma_url=http://chromadb-svc.chroma": ([], LOCK, None, {"chroma-postgres"}),
+    # Another server's lock is not ours.
+    "43_export_postgres -e chroma_url=https://elsewhere.example.com": ([], NOBODY, None, {"chroma-postgres"}),
     "44_import_postgres": (["-e", "chroma_collection_name=docs"], LOCK, None, {"chroma-postgres"}),
     "45_check_collection": (["-e", "chroma_collection_name=docs"], WATCHING, None, {"chroma-postgres", "chroma-alerts"}),
     "48_test_recover": ([], NOBODY, None, set()),
@@ -106,7 +110,10 @@ def test_the_checks_are_scheduled_and_made_at_once_the_first_time_only(api, tmp_
         assert spec["jobTemplate"]["spec"]["template"] == at_once[name]["spec"]["template"]
     variables = json.loads(environment_of(at_once["health"])["CHROMA_OPERATION_VARIABLES"])
     assert [each for each in variables if each not in (ROOT / "playbooks/data/health.yaml").read_text()] == []
-    assert (variables["chroma_auto_repair"], variables["chroma_operation_lock_wait"]) == (True, 1800)
+    assert variables["chroma_auto_repair"] is True
+    for job in at_once.values():
+        # Each waits for the one before, and for a backup.
+        assert json.loads(environment_of(job)["CHROMA_OPERATION_VARIABLES"])["chroma_operation_lock_wait"] == 1800
     webhook = environment_of(at_once["health"])["CHROMA_ALERT_WEBHOOK"]
     assert webhook == {"secretKeyRef": {"name": "chroma-alerts", "key": "webhook-url", "optional": True}}
     # An alert is an Event about the server, and the right to write those is no right to change it.

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.directory import open_directory
+from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout import DATABASE
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.destination import state_key
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.schema import columns_of
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.serving import ServerSource
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.sources import DirectorySource, Source, SourceCollection
+from ansible_collections.thinkube.chroma.plugins.module_utils._directory_lock import held_if_writable
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._postgres import making
 from ansible_collections.thinkube.chroma.plugins.module_utils._postgres.connection import Postgres, connected
@@ -32,12 +34,16 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._postgres.schema i
     read_layout,
 )
 from ansible_collections.thinkube.chroma.plugins.module_utils._postgres.settings import PostgresSettings
-from ansible_collections.thinkube.chroma.plugins.module_utils._progress import Progress
+from ansible_collections.thinkube.chroma.plugins.module_utils._progress import Progress, emit
 from ansible_collections.thinkube.chroma.plugins.module_utils._psycopg import psycopg
+from ansible_collections.thinkube.chroma.plugins.module_utils._recovery.run import MARK as RECOVERY
 from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot.manifest import DATA, new_id
 from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot.rooms import temporary_room
 from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot.take import About, take
+from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.half import half_done
+from ansible_collections.thinkube.chroma.plugins.module_utils._watch.recovery import MARK as FAULT
 
+EXPORT = "export-postgres"
 SHRINK_SHARE = 0.5
 # What is wrong with one collection, and says nothing of the others.
 _OF_COLLECTION = frozenset(
@@ -49,6 +55,7 @@ _OF_COLLECTION = frozenset(
         "not_verified",
         "server_error",
         "source_empty",
+        "source_incomplete",
         "source_shrunken",
         "unsupported",
     }
@@ -83,12 +90,14 @@ class Done:
     """What became of the collections so far; of two attempts, the second goes on with it.
 
     Args:
+        halves: see :func:`_transaction.half.half_done`; nothing is known of a server.
         collections: id → what the user is shown.
         removed: numbers of generations.
         where: table and type of the vectors.
         refused: why the first one was not exported that was not.
     """
 
+    halves: Mapping[str, str] = field(default_factory=dict)
     collections: dict[str, dict[str, Any]] = field(default_factory=dict)
     removed: list[int] = field(default_factory=list)
     where: dict[str, str] = field(default_factory=dict)
@@ -105,7 +114,8 @@ def export_directory(
 ) -> dict[str, Any]:
     """Export collections of a data directory, live or not.
 
-    It is read as it is. Where a server turns out to write to it, a consistent copy is made, and read.
+    It is read as it is. Where a server turns out to write to it, a consistent copy is made, and read. Its lock is held, where that is
+    possible: no other operation deletes or fills a collection meanwhile.
 
     Args:
         scratch: directory for that copy.
@@ -113,17 +123,23 @@ def export_directory(
     Returns, Raises:
         See :func:`export_server`, and what the reader of directories and ``_snapshot.take`` report.
     """
-    done = Done()
-    try:
-        with open_directory(path, scratch) as directory:
-            return _export(DirectorySource(directory), settings, wanted, check, done)
-    except ChromaError as error:
-        if error.code not in _LIVE:
-            raise
-    with temporary_room("export", scratch) as folder:
+    done, original = Done(), Path(path)
+    with contextlib.ExitStack() as stack:
+        if not check and (original / DATABASE).is_file():
+            stack.enter_context(held_if_writable(original, EXPORT))
+        try:
+            with open_directory(path, scratch) as directory:
+                # After it was opened: what begins later is seen as a change.
+                done.halves = _halves(original)
+                return _export(DirectorySource(directory), settings, wanted, check, done)
+        except ChromaError as error:
+            if error.code not in _LIVE:
+                raise
+        folder = stack.enter_context(temporary_room("export", scratch))
         copy = folder / "copy"
-        take(Path(path), copy, About(new_id()))
+        take(original, copy, About(new_id()))
         with open_directory(copy / DATA, scratch) as directory:
+            done.halves = _halves(original)
             return _export(_Copy(directory), settings, wanted, check, done)
 
 
@@ -134,8 +150,9 @@ def export_server(client: ChromaClient, settings: PostgresSettings, wanted: Want
         ``changed``, ``table``, ``embedding_type``, ``collections`` (each with its ``status``), ``removed``.
 
     Raises:
-        ChromaError: ``lock_held``; ``source_empty``, ``source_shrunken``, ``missing_vectors``, ``collection_changed`` and others of one
-            collection, after the others were exported; those of connection, layout and source; with the same in its result.
+        ChromaError: ``lock_held``; ``source_empty``, ``source_incomplete``, ``source_shrunken``, ``missing_vectors``,
+            ``collection_changed`` and others of one collection, after the others were exported; those of connection, layout and source;
+            with the same in its result.
     """
     return _export(ServerSource(client), settings, wanted, check, Done())
 
@@ -144,6 +161,29 @@ class _Copy(DirectorySource):
     """A copy, of which the same state has another fingerprint each time."""
 
     lasts = 0.0
+
+
+def check_whole(collection: SourceCollection, halves: Mapping[str, str]) -> None:
+    """Refuse a collection that an operation has left half, or has at work at this moment.
+
+    Args:
+        halves: see :func:`_transaction.half.half_done`.
+
+    Raises:
+        ChromaError: ``source_incomplete``.
+    """
+    label = f"{collection.tenant}/{collection.database}/{collection.name}"
+    if said := halves.get(collection.id) or halves.get(label):
+        what, hint = f"{said} has not ended", "The next deletion, renaming or undo of a collection finishes it."
+    elif RECOVERY in collection.metadata:
+        what, hint = f"a recovery fills it ({RECOVERY} in its metadata)", "42_recover completes or removes it."
+    elif FAULT in collection.metadata:
+        what = f"a check or an import from PostgreSQL fills it ({FAULT} in its metadata)"
+        hint = "The next 45_check_collection, or the same 44_import_postgres again, completes it; else delete it."
+    else:
+        return
+    message = f"Collection {collection.name} may be half: {what}."
+    raise ChromaError("source_incomplete", message, f"{hint} The current generation stays.")
 
 
 def check_source(collection: SourceCollection, best: Generation | None, wanted: Wanted) -> None:
@@ -178,6 +218,17 @@ def check_wanted(wanted: Wanted) -> None:
         raise ChromaError("invalid_value", f"keep_days is {wanted.keep_days}.", "0 keeps none for their day.")
     if not 0 <= wanted.shrink_share <= 1:
         raise ChromaError("invalid_value", f"shrink_share is {wanted.shrink_share}.", "Set a share from 0 to 1.")
+
+
+def _halves(directory: Path) -> Mapping[str, str]:
+    """Return :func:`half_done`; nothing where the journal is another user's, who lets nobody read it."""
+    try:
+        return half_done(directory)
+    except ChromaError as error:
+        if error.code != "forbidden":
+            raise
+        emit("warning", message=f"{error.message} Whether a transaction has left a collection half is not known.")
+        return {}
 
 
 def _export(source: Source, settings: PostgresSettings, wanted: Wanted, check: bool, done: Done) -> dict[str, Any]:
@@ -222,6 +273,7 @@ def _each(
             about: dict[str, Any] = {"collection": collection.name, "tenant": collection.tenant, "database": collection.database}
             about |= {"records": collection.records, "generation": number, "previous": number, "code": None, "message": ""}
             try:
+                check_whole(collection, done.halves)
                 check_source(collection, largest(every), wanted)
                 if current and _unchanged(source, postgres, layout, collection, current):
                     about["status"] = "unchanged"

@@ -290,6 +290,9 @@ class _Checking:
         return choose_target(self._order.new_name, self._order.collection, taken, self._client.legacy)
 
     def _end(self, fault: Fault, verdict: Verdict) -> None:
+        if fault.recovered is not None:
+            # One that was killed before it did may leave a whole collection that looks half, which no export would take.
+            tidy(self._client, fault.target, fault.token)
         if fault.ended is None:
             self._tell(fault, ENDED, alert_ended(fault, self._order.collection, verdict))
         self._record.end(fault, switched=fault.collection != self._order.collection)

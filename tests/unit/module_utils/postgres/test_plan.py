@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.sources import SourceCollection
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._operation import exit_code
-from ansible_collections.thinkube.chroma.plugins.module_utils._postgres.export import Wanted, check_source, check_wanted
+from ansible_collections.thinkube.chroma.plugins.module_utils._postgres.export import Wanted, check_source, check_wanted, check_whole
 from ansible_collections.thinkube.chroma.plugins.module_utils._postgres.faults import fault
 from ansible_collections.thinkube.chroma.plugins.module_utils._postgres.generations import Generation
 from ansible_collections.thinkube.chroma.plugins.module_utils._postgres.retention import largest, too_many
@@ -48,6 +50,28 @@ def test_a_source_that_lost_what_postgresql_has_is_refused(records, wanted, code
         check_source(source(records), generation(7, current=True), wanted)
     assert refused.value.code == code
     assert exit_code(code) == 5
+
+
+@pytest.mark.parametrize(
+    ("metadata", "halves", "named"),
+    [
+        ({}, {}, ""),
+        ({"title": "Books"}, {"another": "delete-collection of t/d/notes", "t/d/restoring-1": "undo-collection of t/d/notes"}, ""),
+        ({}, {"id": "delete-collection of t/d/books"}, "delete-collection of t/d/books"),
+        ({}, {"t/d/books": "undo-collection of t/d/notes"}, "undo-collection of t/d/notes"),
+        ({"thinkube.chroma/recovery": "0f"}, {}, "42_recover"),
+        ({"thinkube.chroma/fault": "0f"}, {}, "45_check_collection"),
+    ],
+)
+def test_what_an_operation_has_left_half_is_refused(metadata, halves, named):
+    collection = dataclasses.replace(source(100), metadata=metadata)
+    if not named:
+        check_whole(collection, halves)
+        return
+    with pytest.raises(ChromaError) as refused:
+        check_whole(collection, halves)
+    assert named in f"{refused.value.message} {refused.value.hint}"
+    assert (refused.value.code, exit_code(refused.value.code)) == ("source_incomplete", 5)
 
 
 def test_where_there_is_nothing_to_lose_an_empty_collection_is_exported():

@@ -10,6 +10,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._client import Chr
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._journal.journal import Journal
 from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.finish import left_over
+from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.half import half_done
 from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.place import (
     DELETE,
     RENAME,
@@ -18,6 +19,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.place
     points_in_use,
     unfinished,
 )
+from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.reversal import interim_of
 from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.undo import undoable
 from ansible_collections.thinkube.chroma.plugins.module_utils._transport import Connection
 
@@ -110,3 +112,22 @@ def test_records_are_not_risked_and_places_have_to_be_there(tmp_path):
             refused()
         assert failed.value.code == code
     Place(client, repository=lambda: None, journal_path=tmp_path).check()
+
+
+def test_half_is_what_an_open_transaction_may_have_begun_to_delete_or_to_fill(journal, tmp_path):
+    assert half_done(tmp_path) == {}
+    place = {"tenant": "default_tenant", "database": "default_database"}
+    deletion = begin(journal, DELETE, collection="deleted", **place)
+    assert half_done(tmp_path) == {}
+    journal.step(deletion, "delete")
+    journal.step(begin(journal, RENAME, collection="renamed", new_name="b", **place), "rename")
+    undo = begin(journal, UNDO, collection="undone", undoes=1, undone=DELETE, **place)
+    journal.step(undo, "undo")
+    journal.step(begin(journal, UNDO, collection="renamed back", undoes=2, undone=RENAME, **place), "undo")
+    interim = f"default_tenant/default_database/{interim_of(undo.facts)}"
+    found = half_done(tmp_path)
+    assert found.keys() == {"deleted", interim}
+    assert found["deleted"] == f"delete-collection of default_tenant/default_database/books (entry {deletion.n} of the journal)"
+    journal.end(deletion, "done")
+    journal.end(undo, "failed")
+    assert half_done(tmp_path) == {}
