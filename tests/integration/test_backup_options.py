@@ -173,11 +173,22 @@ def test_the_data_playbooks(tmp_path, server):
         done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
         assert settings.password not in done.stdout + done.stderr
-        return next(event["result"] for event in map(json.loads, done.stdout.splitlines()) if event["event"] == "result")
+        events = [json.loads(each) for each in done.stdout.splitlines()]
+        said.extend(str(each.get("message")) for each in events if each["event"] == "message")
+        return next(each["result"] for each in events if each["event"] == "result")
 
+    said: list[str] = []
     made = play("backup", chroma_data_path=str(server.data), chroma_version=NEWEST, chroma_backup_prune=True)
     assert (made["backup"]["kind"], made["backup"]["records"], made["changed"]) == ("full", 60, True)
     assert play("backup", chroma_data_path=str(server.data), chroma_version=NEWEST)["changed"] is False
     assert play("backups")["newest"] == made["backup"]["id"]
     assert play("test_backup", chroma_data_path=str(server.data))["backup"] == made["backup"]["id"]
     assert play("prune", chroma_data_path=str(server.data), chroma_backup_retention_days=1)["removed"] == []
+    assert play("backups", chroma_list_check=True)["damaged"] == []
+    assert not [each for each in said if "damage" in each]
+    # Of the folders, which is smaller than any of what is in files.
+    pack = min((tmp_path / "repository" / "data").glob("*/*"), key=lambda each: each.stat().st_size)
+    pack.unlink()
+    checked = play("backups", chroma_list_check=True)
+    assert (checked["damaged"], checked["backups"][0]["damaged"]) == ([made["backup"]["id"]], True)
+    assert [each for each in said if "found damage" in each and "1 packs" in each and pack.name in each]

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import repositories
-from repositories import BACKUP, contents, make_tree, refused, save
+from repositories import BACKUP, contents, make_tree, refused, save, settings
 
+from ansible_collections.thinkube.chroma.plugins.module_utils._backup.listing import Filter, list_backups
 from ansible_collections.thinkube.chroma.plugins.module_utils._progress import SOCKET_VARIABLE
 from ansible_collections.thinkube.chroma.plugins.module_utils._repository.mending import Mended
 
@@ -36,19 +39,20 @@ def events(tmp_path, monkeypatch):
         yield said
 
 
+def spoil(pack: Path) -> None:
+    """Flip a bit in the middle of a file: which part a pack begins with is chance, and its end only says what is in it."""
+    content = bytearray(pack.read_bytes())
+    content[len(content) // 2] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(content)
+
+
 def test_a_flipped_byte_is_found_and_named_with_the_backups_that_need_it(repository, place, tree, tmp_path):
     spoiled = save(repository, tree)
     before = set(place.glob("data/*/*"))
     whole = save(repository, make_tree(tmp_path / "other", 2), 2)
     largest = max(before, key=lambda each: each.stat().st_size)
-    largest.chmod(0o600)
-    # Which file a pack begins with is chance; its middle is always of the large one.
-    middle = largest.stat().st_size // 2
-    with largest.open("r+b") as file:
-        file.seek(middle)
-        byte = file.read(1)
-        file.seek(middle)
-        file.write(bytes([byte[0] ^ 1]))
+    spoil(largest)
     repository.check()  # which files are there, not what is in them
     error = refused(repository.check, read_data=True)
     assert error.code == "damaged_repository"
@@ -112,6 +116,39 @@ def test_a_lost_pack_is_found_and_named_with_the_backups_that_need_it(repository
     error = refused(repository.check)
     assert error.code == "damaged_repository"
     assert error.result["backups"] == (f"{BACKUP}1",)
+
+
+# restic keeps folders in packs of their own, which are the small ones.
+FOLDERS, CONTENT = min, max
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (None, (FOLDERS, Path.unlink)),
+        # restic's find goes from the newest to the oldest, and complains of a folder in the middle of what it has found.
+        ((FOLDERS, spoil), (CONTENT, spoil)),
+        ((CONTENT, Path.unlink), (CONTENT, spoil)),
+    ],
+)
+def test_each_backup_is_named_whose_folders_or_content_are_damaged_and_no_other(repository, place, tmp_path, first, second):
+    known: set[Path] = set()
+    damages = []
+    for number, damage in enumerate((first, second, None), 1):
+        save(repository, make_tree(tmp_path / str(number), number), number, time=datetime.now(UTC) + timedelta(minutes=number))
+        brought = set(place.glob("data/*/*")) - known
+        known |= brought
+        assert len(brought) == 2
+        if damage:
+            which, do = damage
+            damages.append((do, which(brought, key=lambda each: each.stat().st_size)))
+    for do, pack in damages:
+        do(pack)
+    concerned = [f"{BACKUP}1"] * bool(first) + [f"{BACKUP}2"]
+    listed = list_backups(settings(place), Filter(), check=True)
+    assert sorted(listed["damage"]["backups"]) == concerned
+    assert sorted(each["id"] for each in listed["backups"] if each["damaged"]) == concerned
+    assert set(listed["damage"]["packs"]) == {pack.name for _do, pack in damages}
 
 
 def test_a_lost_index_concerns_all_backups_that_it_had(repository, place, tree, tmp_path):

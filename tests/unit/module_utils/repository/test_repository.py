@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ import pytest
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.arguments import cluster_from
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.store import StoreSettings
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
+from ansible_collections.thinkube.chroma.plugins.module_utils._repository.damage import backups_of_packs, find_damage
 from ansible_collections.thinkube.chroma.plugins.module_utils._repository.faults import restic_fault
 from ansible_collections.thinkube.chroma.plugins.module_utils._repository.locks import RepositoryLock, dead_locks, pods_gone, process_runs
 from ansible_collections.thinkube.chroma.plugins.module_utils._repository.mending import is_damaged, named_packs
@@ -254,3 +256,44 @@ def test_a_pack_is_damaged_only_if_it_is_read_the_same_way_twice():
     ):
         answers = iter(reads)
         assert is_damaged(pack, lambda _pack, answers=answers: next(answers)) is damaged, reads
+
+
+class Finding:
+    """A restic whose ``find`` answers what it is told to, by what it is asked for."""
+
+    def __init__(self, **answers: bytes) -> None:
+        self.answers = answers
+
+    def read(self, _limit: int, *arguments: str) -> tuple[bytes, Outcome]:
+        return self.answers[arguments[1].strip("-")], Outcome()
+
+
+def test_damage_concerns_the_backups_that_restic_names_in_json_and_between_it_and_all_where_it_names_none():
+    pack, other, part = "a" * 64, "b" * 64, "c" * 64
+    backups = [snapshot(each, MARK, f"id={each}") for each in (1, 2, 3)]
+    found = [
+        json.dumps({"object_type": "blob", "id": part, "path": f"/data/{each}", "snapshot": backups[each].snapshot}) for each in (0, 1)
+    ]
+    unloaded = f"Unable to load tree {part}\n ... which belongs to snapshot {backups[2].snapshot}\n"
+    for answer, concerned in (
+        ("[]\n", ("1", "2", "3")),
+        ("", ("1", "2", "3")),
+        ("[" + unloaded, ("1", "2", "3")),
+        (f"{unloaded}[]\n", ("3",)),
+        (f"[{found[0]}]\n", ("1",)),
+        (f"[{found[0]}{unloaded},{found[1]}{unloaded}]\n", ("1", "2", "3")),
+        (f"{unloaded}[{found[0]}{unloaded}]\n", ("1", "3")),
+    ):
+        assert backups_of_packs(Finding(pack=answer.encode()), [pack], backups) == concerned, answer
+    spoiled, gone = f"pack {pack} contains 1 errors: [blob {part}: failed]", f"pack {other}: does not exist"
+    named, nothing = f"[{found[0]}]\n".encode(), b"[]\n"
+    for complaints, answers, concerned in (
+        ([spoiled], {"blob": named}, ("1",)),
+        ([spoiled, gone], {"blob": named, "pack": f"[{found[1]}]\n".encode()}, ("1", "2")),
+        ([spoiled, gone], {"blob": named, "pack": nothing}, ("1", "2", "3")),
+        ([gone], {"pack": named}, ("1",)),
+        ([gone], {"pack": nothing}, ("1", "2", "3")),
+        (["error for tree cccccccc:"], {}, ("1", "2", "3")),
+    ):
+        damage = find_damage(Finding(**answers), Outcome(1, complaints=complaints), backups)
+        assert (damage.backups, damage.complaints) == (concerned, tuple(complaints)), complaints
