@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.thinkube.chroma.plugins.module_utils._backup.opening import open_or_create
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._dataset.store import StoreSettings
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
@@ -91,14 +92,15 @@ class RobustManager:
     def _place(self, create: bool) -> Place:
         settings = RepositorySettings(self.repository, self.password, self.password_file, self.store, self.restic_path)
         check_settings(settings)
-        if self.path:
-            check_apart(settings, Path(self.path))
+        path = Path(self.path) if self.path else None
+        if path:
+            check_apart(settings, path)
         connection = Connection(self.url, self.token, tenant=self.tenant, database=self.database, ca_path=self.ca_path, timeout=_TIMEOUT)
         return Place(
             ChromaClient(connection),
-            partial(open_repository, settings, create=create),
+            partial(open_or_create, settings, path) if create else partial(open_repository, settings),
             settings.location,
-            Path(self.path) if self.path else None,
+            path,
             Path(self.journal_path) if self.journal_path else None,
         )
 

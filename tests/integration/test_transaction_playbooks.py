@@ -7,7 +7,9 @@ from __future__ import annotations
 import json
 import sys
 
+import backing_up
 import pytest
+import repositories
 import restic
 from transacting import PASSWORD, serving
 
@@ -72,3 +74,42 @@ def test_a_program_deletes_renames_and_undoes(spot):
     assert robust.undo(done["entry"])["records"] == 50
     assert robust.undo()["collection"]["name"] == "papers"
     assert spot.holds("papers") == before
+
+
+def test_where_the_repository_of_the_backups_is_not_mounted_nothing_is_deleted_or_renamed_and_none_is_made(spot, run_playbook):
+    spot.fill("maps")
+    before = spot.holds("maps")
+    place = spot.root / "volume" / "repository"
+    place.parent.mkdir()
+    settings = repositories.settings(place, password=PASSWORD)
+    backing_up.make(spot.data, settings, verify=False)
+    away = place.with_name("not-mounted")
+    place.rename(away)
+    # Where it was mounted.
+    place.mkdir()
+    variables = {
+        "ansible_python_interpreter": sys.executable,
+        "chroma_url": spot.url,
+        "chroma_data_path": str(spot.data),
+        "chroma_repository": str(place),
+        "chroma_restic_path": settings.restic_path,
+        "chroma_delete_collection": "maps",
+    }
+    done = run_playbook("../../playbooks/data/delete_collection.yaml", "-e", json.dumps(variables), RESTIC_PASSWORD=PASSWORD)
+    assert done.returncode != 0
+    assert "backups of" in done.stdout
+    assert "Mount its volume" in done.stdout
+    robust = RobustManager(spot.url, str(place), PASSWORD, path=spot.data, restic_path=settings.restic_path)
+    with pytest.raises(ChromaError) as refused:
+        robust.safe_rename_collection("maps", "charts")
+    assert refused.value.code == "no_repository"
+    assert (list(place.iterdir()), spot.holds("maps"), spot.holds("charts")) == ([], before, None)
+    assert spot.operations()[-1].status == "failed"
+    place.rmdir()
+    away.rename(place)
+    assert robust.undo(robust.safe_delete_collection("maps")["entry"])["records"] == 50
+    # It is lost, and somebody does what the hint says.
+    place.rename(away)
+    (spot.data / ".thinkube-chroma" / "instance").unlink()
+    assert robust.safe_delete_collection("maps")["restore_point"]
+    assert (place / "config").exists()

@@ -5,34 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.catalogue import catalogue_of
+from ansible_collections.thinkube.chroma.plugins.module_utils._backup.opening import existing
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.order import Order
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.outcome import outcome, planned
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.plan import BackupPlan
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.run import Making
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.trees import make_collection_by_api
-from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._repository.locks import Gone
-from ansible_collections.thinkube.chroma.plugins.module_utils._repository.repository import Repository, open_repository
+from ansible_collections.thinkube.chroma.plugins.module_utils._repository.repository import open_repository
 from ansible_collections.thinkube.chroma.plugins.module_utils._repository.settings import RepositorySettings
-from ansible_collections.thinkube.chroma.plugins.module_utils._repository.snapshots import Snapshot
 from ansible_collections.thinkube.chroma.plugins.module_utils._repository.unreadable import unreadable
 from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot.manifest import COLLECTION, BackupManifest, new_id
 from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot.rooms import temporary_room
-
-
-def existing(settings: RepositorySettings, gone: Gone, known: Sequence[Snapshot] = ()) -> Repository | None:
-    """Open the repository, see :func:`open_repository`; return None where the first backup would create it."""
-    try:
-        return open_repository(settings, gone=gone, known=known)
-    except ChromaError as error:
-        if error.code != "no_repository":
-            raise
-        return None
 
 
 def backup_by_api(order: Order, settings: RepositorySettings, gone: Gone, check: bool) -> dict[str, Any]:

@@ -13,9 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.thinkube.chroma.plugins.module_utils._backup.by_api import backup_by_api, existing
+from ansible_collections.thinkube.chroma.plugins.module_utils._backup.by_api import backup_by_api
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.catalogue import Catalogue, catalogue_of
-from ansible_collections.thinkube.chroma.plugins.module_utils._backup.instance import NAME as INSTANCE
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.instance import ensure_instance, read_instance
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.kept import Kept, keep, read_kept
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.leftovers import (
@@ -29,6 +28,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._backup.leftovers 
 )
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.lineage import ensure_lineage, read_lineage
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.maker import Maker, unchanged
+from ansible_collections.thinkube.chroma.plugins.module_utils._backup.opening import existing, refuse_lost
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.order import KINDS, Order
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.outcome import outcome, planned
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.plan import NOTHING, BackupPlan, Standing, plan_backup
@@ -136,7 +136,7 @@ def _planned_and_made(work: _Work) -> dict[str, Any]:
     left = " ".join(filter(None, [concluded, *work.recovered.warnings, *unfinished(directory)]))
     settled = settle(directory, history, repository, work.workload) if repository else Settled(Catalogue())
     if repository is None:
-        _refuse_lost(directory, history, work.settings)
+        refuse_lost(directory, history, work.settings)
     plan = _plan(work.order, work.source, settled.catalogue, work.look, history, repository)
     if repository and plan.kind != INCREMENT:
         repository.confirm()
@@ -186,7 +186,7 @@ def _checked(
     """Return what a run would do."""
     history = read_history(source.path)
     if repository is None:
-        _refuse_lost(source.path, history, settings)
+        refuse_lost(source.path, history, settings)
     catalogue = catalogue_of(repository.snapshots()) if repository else Catalogue()
     plan = _plan(order, source, catalogue, look, history, repository)
     made = plan.kind != NOTHING
@@ -197,21 +197,6 @@ def _checked(
     newest = as_result(catalogue, plan.parent) if plan.parent and not made else planned(plan)
     result = outcome(made, newest, plan, _unread(repository) if repository else [])
     return {**result, "changed": made or left_over(source.path, catalogue, workload)}
-
-
-def _refuse_lost(directory: Path, history: History, settings: RepositorySettings) -> None:
-    """Refuse to make a repository where the directory's backups were in one: most likely a volume is not mounted.
-
-    Raises:
-        ChromaError: ``no_repository``.
-    """
-    instance = read_instance(directory)
-    if instance and (instance, settings.location) in history.repositories:
-        raise ChromaError(
-            "no_repository",
-            f"There is no repository at {settings.location} any more, and backups of {directory} went there.",
-            f"Mount its volume, or correct repository. If it is lost: remove {directory / PRIVATE / INSTANCE}, and the backups begin anew.",
-        )
 
 
 def _unread(repository: Repository) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._arguments import client_from
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.arguments import cluster_from
+from ansible_collections.thinkube.chroma.plugins.module_utils._backup.opening import open_or_create
 from ansible_collections.thinkube.chroma.plugins.module_utils._collections import WantedCollection, ensure_collection
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._kube import cluster_argument_spec
@@ -45,20 +46,24 @@ def place_from(params: Mapping[str, Any], create: bool = False) -> Place:
     """Return where the options of a module let a transaction take place.
 
     Args:
-        create: whether the repository is made where there is none.
+        create: whether the repository is made where there is none, see :func:`open_or_create`.
 
     Raises:
         ChromaError: see :func:`settings_from`, :func:`client_from`, :func:`cluster_from` and :func:`check_apart`.
     """
     settings = settings_from(params) if params["repository"] else None
-    if settings and params["path"]:
-        check_apart(settings, Path(params["path"]))
+    path = Path(params["path"]) if params["path"] else None
+    if settings and path:
+        check_apart(settings, path)
     workload, gone = cluster_from({**params, "repository": params["repository"] or ""})
+    opening = None
+    if settings:
+        opening = partial(open_or_create, settings, path, gone) if create else partial(open_repository, settings, gone=gone)
     return Place(
         client_from(params, timeout=max(params["timeout"], _TIMEOUT)),
-        partial(open_repository, settings, create=create, gone=gone) if settings else None,
+        opening,
         settings.location if settings else "",
-        Path(params["path"]) if params["path"] else None,
+        path,
         Path(params["journal_path"]) if params["journal_path"] else None,
         workload,
         Path(params["scratch_path"]) if params["scratch_path"] else None,
