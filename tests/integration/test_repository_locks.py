@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +51,25 @@ def test_the_lock_of_a_killed_process_is_in_nobodys_way(repository, place, tree)
         assert locks(place)
         repository.retag(saved.snapshot, ["verified=now"])
     assert not locks(place)
+
+
+def test_a_process_that_works_there_keeps_its_lock_when_the_clock_is_set_forward(repository, place, tree):
+    save(repository, tree)
+    with at_work(settings(place), place) as other:
+        # What it has taken before the clock was set.
+        for minutes in (2, 31):
+            time = datetime.now(UTC) - timedelta(minutes=minutes)
+            lock = {"time": time.isoformat(), "exclusive": True, "hostname": socket.gethostname(), "username": "root", "pid": other.pid}
+            file = forge(settings(place), place, "locks", lock)
+            assert repository.unlock() == ()
+            error = refused(repository.prune)
+            assert (error.code, f"process {other.pid} " in error.message) == ("repository_locked", True)
+            file.unlink()
+        forge(settings(place), place, "locks", lock)
+        other.kill()
+        other.wait()
+        assert len(repository.unlock()) == 2
+    repository.prune()
 
 
 def test_the_lock_of_another_host_counts_until_that_is_gone_or_the_lock_is_stale(repository, place, tree):

@@ -5,16 +5,15 @@
 
 restic itself takes a lock for dead when it is 30 minutes old, which its owner renews every 5, or when no process of its number is on the
 same host. A pod that was killed leaves one that no other pod could judge, and a container that starts again gives the number to
-another process; so that is looked at here.
+another process; so that is looked at here. A lock has the time of the clock, which may be set forward while its owner works: where that one
+can be looked for, the lock's age says nothing.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,8 +29,6 @@ Gone = Callable[[str], bool]
 
 # Seconds (StaleLockTimeout in restic's internal/restic/lock.go).
 STALE_AFTER = 30 * 60
-# Between the moment at which the kernel says that a process began and the lock's, which is the later one; clocks may be set meanwhile.
-_SLACK = 60.0
 _LONGEST = 1 << 16
 # Names of our Jobs begin with chroma-; the controller appends five of these characters (k8s.io/apimachinery/pkg/util/rand).
 _POD = re.compile(r"chroma-[a-z0-9-]*[a-z0-9]-[bcdfghjklmnpqrstvwxz2456789]{5}")
@@ -71,7 +68,7 @@ def read_locks(restic: Restic) -> tuple[RepositoryLock, ...]:
 
 
 def dead_locks(
-    locks: Sequence[RepositoryLock], now: datetime, hostname: str, runs: Callable[[RepositoryLock], bool], gone: Gone
+    locks: Sequence[RepositoryLock], now: datetime, hostname: str, runs: Callable[[RepositoryLock], bool | None], gone: Gone
 ) -> tuple[RepositoryLock, ...]:
     """Return the locks that provably nobody holds.
 
@@ -79,14 +76,16 @@ def dead_locks(
         locks: of the repository.
         now: UTC.
         hostname: of this host.
-        runs: says of a lock of this host whether its process may be there.
+        runs: says of a lock of this host whether its process is there; None where nobody knows.
         gone: says it of other hosts.
     """
 
     def is_dead(lock: RepositoryLock) -> bool:
-        if (now - lock.time).total_seconds() > STALE_AFTER:
-            return True
-        return not runs(lock) if lock.hostname == hostname else gone(lock.hostname)
+        here = lock.hostname == hostname
+        there = runs(lock) if here else None
+        if there is not None:
+            return not there
+        return (now - lock.time).total_seconds() > STALE_AFTER or (not here and gone(lock.hostname))
 
     return tuple(each for each in locks if is_dead(each))
 
@@ -99,23 +98,18 @@ def remove_dead_locks(restic: Restic, place: Place, gone: Gone) -> tuple[Reposit
     return dead
 
 
-def process_runs(lock: RepositoryLock, proc: Path = Path("/proc")) -> bool:
-    """Return whether the process that took a lock of this host may be there: one of its number that began before, and is no other program.
+def process_runs(lock: RepositoryLock, proc: Path = Path("/proc")) -> bool | None:
+    """Return whether the process that took a lock of this host is there: one of its number that is restic; None where nobody knows.
 
-    Source: proc(5), ``stat`` field 22 is the start in clock ticks since boot.
+    It may be another restic, which began after the lock was taken: only the clock could tell. Then the lock counts until that one ends.
+
+    Source: proc(5), ``stat``.
     """
     try:
         name, _bracket, rest = (proc / str(lock.pid) / "stat").read_text().rpartition(")")
-        uptime = float((proc / "uptime").read_text().split()[0])
     except (OSError, ValueError):
-        return not proc.is_dir() or (proc / str(lock.pid)).exists()
-    fields = rest.split()
-    if fields[0] in ("Z", "X"):
-        return False
-    if "restic" not in name:
-        return False
-    began = time.time() - uptime + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    return began <= lock.time.timestamp() + _SLACK
+        return None if not proc.is_dir() or (proc / str(lock.pid)).exists() else False
+    return "restic" in name and rest.split()[0] not in ("Z", "X")
 
 
 def describe(locks: Sequence[RepositoryLock]) -> str:
