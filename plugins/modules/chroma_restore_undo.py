@@ -33,7 +33,9 @@ options:
     type: path
     required: true
   restore_point:
-    description: Id of the restore point, or V(latest), that of the last restore or undo that was done.
+    description:
+      - Id of the restore point, or V(latest), that of the last restore or undo that was done in O(path).
+      - As V(latest) only those count that C(.thinkube-chroma) in O(path) knows as its own. Another one has to be named.
     type: str
     default: latest
   url:

@@ -97,6 +97,27 @@ def test_a_restore_and_its_undo_stay_within_the_directory(places, tmp_path):
     assert [files(each.data) for each in copies] == before
 
 
+def test_an_undo_never_brings_what_another_directory_was_before_it_became_a_copy(places, tmp_path):
+    (one, mine), _other, shared = places
+    for name in ("original", "copy"):
+        (tmp_path / name).mkdir()
+    shutil.copytree(one.data, tmp_path / "original" / "data")
+    shutil.copytree(shared, tmp_path / "repository")
+    repository = {"repository": str(tmp_path / "repository")}
+    original, copy = Place(tmp_path / "original"), Place(tmp_path / "copy")
+    grow(copy, 0, 1)
+    before, little = files(original.data), files(copy.data)
+    restored = done(copy.restore(**repository, backup=mine[1]))
+    # That restore point is the only one, and nothing in it says whose it is.
+    for check in (True, False):
+        said = original.undo(check=check, **repository)
+        assert (said.get("failed"), said["code"]) == (True, "not_found"), said
+        assert "name it" in said["hint"]
+    assert files(original.data) == before
+    assert done(copy.undo(**repository))["backup"] == restored["restore_point"]
+    assert files(copy.data) == little
+
+
 def test_what_can_be_restored_instead_is_never_the_other_ones(places, tmp_path):
     (one, mine), (_other, others), shared = places
     shutil.copytree(one.data, tmp_path / "place" / "data")

@@ -50,6 +50,16 @@ class Record:
                 self._warnings.append(error.message)
 
 
+def points_made(directory: Path) -> set[str]:
+    """Return the ids of the restore points that restores and undos of a directory made, as its journal has them.
+
+    Raises:
+        ChromaError: see :meth:`Journal.lines`.
+    """
+    lines = (each for each in Journal.of(directory).lines() if each.operation in (RESTORE, UNDO))
+    return {str(each.facts.get("restore_point", "")) for each in lines} - {""}
+
+
 @contextlib.contextmanager
 def recorded(directory: Path, operation: str, warnings: list[str], **facts: Any) -> Iterator[Record]:
     """Journal a ``with`` block, and end the entries of attempts that were killed: under the lock of the directory none is at work.

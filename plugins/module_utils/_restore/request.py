@@ -20,6 +20,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._errors import Chr
 from ansible_collections.thinkube.chroma.plugins.module_utils._repository.repository import Repository
 from ansible_collections.thinkube.chroma.plugins.module_utils._restore.conclude import is_left
 from ansible_collections.thinkube.chroma.plugins.module_utils._restore.pause import STARTS, STOPS, Workload
+from ansible_collections.thinkube.chroma.plugins.module_utils._restore.record import points_made
 from ansible_collections.thinkube.chroma.plugins.module_utils._restore.recover import Recovered
 from ansible_collections.thinkube.chroma.plugins.module_utils._restore.resolve import (
     LATEST,
@@ -28,7 +29,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._restore.resolve i
     resolve,
     restore_point,
 )
-from ansible_collections.thinkube.chroma.plugins.module_utils._restore.swap_file import FINISHED, SWAPPED, Swap
+from ansible_collections.thinkube.chroma.plugins.module_utils._restore.swap_file import FINISHED, SWAPPED, Swap, read_swap
 from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot.manifest import RESTORE_POINT
 from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot.watch import list_files
 
@@ -92,13 +93,20 @@ def resolved(catalogue: Catalogue, request: RestoreRequest) -> Resolution:
     """Return the backup that a request means; the newest one, and that of a time, is one of this directory.
 
     Raises:
-        ChromaError: see :mod:`resolve` and :func:`_backup.instance.followed`.
+        ChromaError: see :mod:`resolve`, :func:`record.points_made` and :func:`_backup.instance.followed`.
     """
+    if request.undo:
+        return restore_point(catalogue, request.backup, _points_made(request.path) if request.backup == LATEST else ())
     if request.backup == LATEST:
         catalogue = followed(catalogue, read_instance(request.path))
-    if request.undo:
-        return restore_point(catalogue, request.backup)
     return resolve(catalogue, request.backup, parse_moment(request.as_of) if request.as_of else None)
+
+
+def _points_made(directory: Path) -> set[str]:
+    """Return the ids of the restore points that a directory knows as its own."""
+    last = read_swap(directory)
+    # The journal may lack it: where there is no room for a line, a restore goes on.
+    return points_made(directory) | ({last.restore_point} if last else set())
 
 
 def is_done(recovered: Recovered, catalogue: Catalogue, request: RestoreRequest) -> bool:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -93,8 +93,12 @@ def resolve(catalogue: Catalogue, backup: str = LATEST, as_of: datetime | None =
     return _whole(catalogue, chosen, _note(chosen, known, as_of) if as_of else "")
 
 
-def restore_point(catalogue: Catalogue, name: str = LATEST) -> Resolution:
+def restore_point(catalogue: Catalogue, name: str = LATEST, known: Collection[str] = ()) -> Resolution:
     """Return the restore point that an undo brings back: the newest, or the one of this id.
+
+    Args:
+        known: ids of those that were made of this directory. Only they can be the newest: the repository may be shared, and a restore
+            point of a directory that was new says nothing of whose it is.
 
     Raises:
         ChromaError: ``not_found``; ``unsupported`` for a backup that is no restore point.
@@ -102,13 +106,20 @@ def restore_point(catalogue: Catalogue, name: str = LATEST) -> Resolution:
     if name == LATEST:
         # One of a restore that was not done holds what is there now.
         found = [each for each in catalogue.backups if each.kind == RESTORE_POINT and each.swapped]
-        if not found:
+        mine = [each for each in found if each.id in known]
+        if found and not mine:
+            raise ChromaError(
+                "not_found",
+                "No restore point in the repository is one that a restore of this directory made, as far as the directory knows.",
+                "If one is meant all the same, name it (restore_point); chroma_backup_info (backups) lists them, of kind restore-point.",
+            )
+        if not mine:
             raise ChromaError(
                 "not_found",
                 "There is no restore point in the repository: nothing was restored, so there is nothing to undo.",
                 "To go back to a backup, use chroma_restore (30_restore).",
             )
-        return Resolution(found[-1], (found[-1],))
+        return Resolution(mine[-1], (mine[-1],))
     chosen = catalogue.require(name)
     if chosen.kind != RESTORE_POINT:
         raise ChromaError(

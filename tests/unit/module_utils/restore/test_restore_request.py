@@ -13,9 +13,17 @@ import pytest
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.catalogue import Catalogue
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.tags import Backup
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
+from ansible_collections.thinkube.chroma.plugins.module_utils._journal.journal import Journal
+from ansible_collections.thinkube.chroma.plugins.module_utils._restore.record import RESTORE, UNDO
 from ansible_collections.thinkube.chroma.plugins.module_utils._restore.recover import Recovered
-from ansible_collections.thinkube.chroma.plugins.module_utils._restore.request import RestoreRequest, content_of, is_done, meant
-from ansible_collections.thinkube.chroma.plugins.module_utils._restore.swap_file import FINISHED, GIVEN_UP, SWAPPED, Swap
+from ansible_collections.thinkube.chroma.plugins.module_utils._restore.request import (
+    RestoreRequest,
+    content_of,
+    is_done,
+    meant,
+    resolved,
+)
+from ansible_collections.thinkube.chroma.plugins.module_utils._restore.swap_file import FINISHED, GIVEN_UP, SWAPPED, Swap, write_swap
 
 FULL = Backup("20260831T110000Z-000001", "s1", "full", datetime(2026, 8, 31, 11, tzinfo=UTC), 1)
 POINT = Backup("20260831T120000Z-000002", "s2", "restore-point", datetime(2026, 8, 31, 12, tzinfo=UTC), 2)
@@ -90,3 +98,32 @@ def test_a_restore_into_an_empty_directory_has_nothing_to_undo(tmp_path):
     assert meant(CATALOGUE, undo, replace(into_nothing, state=GIVEN_UP)) == undo
     # An undo that died behind its swap is asked for again.
     assert meant(CATALOGUE, undo, replace(into_nothing, state=SWAPPED, backup=POINT.id)).backup == POINT.id
+
+
+def test_an_undo_means_a_restore_point_that_swap_or_journal_of_the_directory_name(tmp_path):
+    others = replace(POINT, id="20260831T130000Z-000003", number=3)
+    found = {each.id: replace(each, swapped=True) for each in (POINT, others)}
+    shared = Catalogue(tuple(found.values()), found)
+    undo = RestoreRequest(tmp_path, "two", undo=True)
+
+    def refused():
+        with pytest.raises(ChromaError) as caught:
+            resolved(shared, undo)
+        return caught.value.code == "not_found"
+
+    journal = Journal.of(tmp_path)
+    journal.begin("delete-collection", restore_point=others.id)
+    assert refused()
+    assert resolved(shared, replace(undo, backup=others.id)).backup.id == others.id
+    write_swap(tmp_path, swapped(tmp_path, state=FINISHED))
+    assert resolved(shared, undo).backup.id == POINT.id
+    write_swap(tmp_path, swapped(tmp_path, state=FINISHED, restore_point="x"))
+    assert refused()
+    for operation in (RESTORE, UNDO):
+        (tmp_path / ".thinkube-chroma" / "journal.jsonl").unlink()
+        (tmp_path / ".thinkube-chroma" / "journal.head").unlink()
+        entry = journal.begin(operation)
+        assert refused()
+        # What was killed after this has no end.
+        journal.step(entry, "swap", restore_point=POINT.id)
+        assert resolved(shared, undo).backup.id == POINT.id

@@ -106,13 +106,22 @@ def test_of_a_collection_the_newest_that_holds_it_counts(shelf):
 def test_an_undo_takes_the_point_of_the_last_restore_that_was_done(shelf):
     shelf.add("full", age=9)
     refused("not_found", lambda: restore_point(shelf.catalogue), "nothing to undo")
-    shelf.add("restore-point", age=8)  # of a restore that died before it swapped
-    refused("not_found", lambda: restore_point(shelf.catalogue), "nothing to undo")
+    died = shelf.add("restore-point", age=8)  # of a restore that died before it swapped
+    refused("not_found", lambda: restore_point(shelf.catalogue, known=[died]), "nothing to undo")
     first = shelf.add("restore-point", age=7, extra=(SWAPPED, UNDONE))
     second = shelf.add("restore-point", age=6, extra=(SWAPPED,))
-    shelf.add("restore-point", age=5)
-    assert restore_point(shelf.catalogue).backup.id == second
+    last = shelf.add("restore-point", age=5)
+    assert restore_point(shelf.catalogue, known=[died, first, second, last]).backup.id == second
     assert restore_point(shelf.catalogue, first).backup.id == first
+
+
+def test_an_undo_takes_no_point_that_the_directory_does_not_know(shelf):
+    mine = shelf.add("restore-point", age=7, extra=(SWAPPED,), instance="a" * 16)
+    # Of a directory that was new: it had no instance yet.
+    others = shelf.add("restore-point", age=6, extra=(SWAPPED,))
+    assert restore_point(shelf.catalogue, known=[mine]).backup.id == mine
+    refused("not_found", lambda: restore_point(shelf.catalogue), "name it", "chroma_backup_info")
+    assert restore_point(shelf.catalogue, others).backup.id == others
 
 
 def test_an_undo_takes_restore_points_only(shelf):
