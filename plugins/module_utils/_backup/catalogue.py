@@ -116,6 +116,24 @@ class Catalogue:
         done = [each for each in points if each.swapped]
         return tuple([each for each in points if each.order >= done[-1].order] if done else points[-1:])
 
+    def moments(self, now: datetime) -> Mapping[str, datetime]:
+        """Return of each backup the earliest moment in which it can have been made.
+
+        It is not older than those of its directory before it: where its own time is earlier than this one, its clock was behind, and its
+        true time is this one or later. Times that are still to come say nothing about the others.
+
+        Args:
+            now: the time of day, UTC.
+        """
+        moments = {}
+        latest: dict[str, datetime] = {}
+        for each in self.backups:
+            known = latest.get(each.instance, each.created)
+            if each.created <= now:
+                known = latest[each.instance] = max(known, each.created)
+            moments[each.id] = known
+        return moments
+
     @property
     def next_number(self) -> int:
         """The number of the next backup."""

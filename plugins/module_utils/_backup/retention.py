@@ -75,7 +75,7 @@ def _plan(catalogue: Catalogue, retention: Retention, now: datetime, in_use: Col
     kept: dict[str, str] = {}
     newest = catalogue.newest(verified=True)
     points = catalogue.restore_points()
-    moments = _moments(catalogue, now)
+    moments = catalogue.moments(now)
     ranks = _ranks(catalogue)
     for each in catalogue.backups:
         reason = ""
@@ -127,21 +127,6 @@ def plan_removal(catalogue: Catalogue, names: Collection[str], in_use: Collectio
     return tuple(
         Verdict(each, each.id not in wanted, "it was named" if each.id in wanted else "it was not named") for each in catalogue.backups
     )
-
-
-def _moments(catalogue: Catalogue, now: datetime) -> Mapping[str, datetime]:
-    """Return since when each backup is there, at the latest.
-
-    It is not older than those before it: one that was made by a clock that was behind does not go for that. Times that are still to come
-    say nothing about the others.
-    """
-    moments = {}
-    latest: datetime | None = None
-    for each in catalogue.backups:
-        if each.created <= now:
-            latest = max(latest or each.created, each.created)
-        moments[each.id] = latest or each.created
-    return moments
 
 
 def _ranks(catalogue: Catalogue) -> Mapping[str, int]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -69,15 +69,19 @@ def choose(repository: Repository, newest: bool, find: Callable[[], Resolution])
     return found
 
 
-def resolve(catalogue: Catalogue, backup: str = LATEST, as_of: datetime | None = None, collection: str = "") -> Resolution:
+def resolve(
+    catalogue: Catalogue, backup: str = LATEST, as_of: datetime | None = None, collection: str = "", now: datetime | None = None
+) -> Resolution:
     """Return the backup that is meant.
 
     Args:
         catalogue: of the repository.
         backup: its id, or :data:`LATEST`.
-        as_of: instead, the newest one whose state is not later than this.
+        as_of: instead, the newest one whose state is not later than this. One whose clock was behind is never meant by a time: nobody knows
+            when it was made.
         collection: the one to be restored, by name or ``tenant/database/name``: then only backups that hold it count, those of one
             collection among them. Empty for the whole directory.
+        now: replaces the time of day in unit tests, UTC.
 
     Raises:
         ChromaError: ``not_found``; ``unsupported`` for a backup of one collection; ``broken_chain`` where a part is not there, naming it
@@ -86,11 +90,12 @@ def resolve(catalogue: Catalogue, backup: str = LATEST, as_of: datetime | None =
     if backup != LATEST:
         return _whole(catalogue, _check_kind(catalogue.require(backup), bool(collection)))
     known = [each for each in catalogue.backups if not each.pending and _counts(each, collection)]
-    fit = [each for each in known if as_of is None or each.created <= as_of]
+    moments = catalogue.moments(now or datetime.now(UTC))
+    fit = [each for each in known if as_of is None or moments[each.id] <= each.created <= as_of]
     if not fit:
-        raise _nothing(known, as_of, collection)
+        raise _nothing(known, moments, as_of, collection)
     chosen = max(fit, key=lambda each: each.order)
-    return _whole(catalogue, chosen, _note(chosen, known, as_of) if as_of else "")
+    return _whole(catalogue, chosen, _note(chosen, known, moments, as_of) if as_of else "")
 
 
 def restore_point(catalogue: Catalogue, name: str = LATEST, known: Collection[str] = ()) -> Resolution:
@@ -194,11 +199,13 @@ def _whole(catalogue: Catalogue, chosen: Backup, note: str = "") -> Resolution:
     )
 
 
-def _nothing(known: list[Backup], as_of: datetime | None, collection: str) -> ChromaError:
+def _nothing(known: list[Backup], moments: Mapping[str, datetime], as_of: datetime | None, collection: str) -> ChromaError:
     if known and as_of:
-        first = min(known, key=lambda each: each.created)
         message = f"There is no backup{f' of {collection}' if collection else ''} as old as {rfc3339(as_of)}."
-        return ChromaError("not_found", message, f"The oldest is {first.id} of {rfc3339(first.created)}.")
+        timed = [each for each in known if moments[each.id] <= each.created]
+        first = min(timed, key=lambda each: each.created) if timed else None
+        oldest = f"The oldest is {first.id} of {rfc3339(first.created)}." if first else ""
+        return ChromaError("not_found", message, " ".join(filter(None, [oldest, _behind(known, moments, as_of)])))
     return ChromaError(
         "not_found",
         f"There is no backup of {collection or 'the whole directory'} in the repository.",
@@ -206,10 +213,25 @@ def _nothing(known: list[Backup], as_of: datetime | None, collection: str) -> Ch
     )
 
 
-def _note(chosen: Backup, known: list[Backup], as_of: datetime) -> str:
+def _note(chosen: Backup, known: list[Backup], moments: Mapping[str, datetime], as_of: datetime) -> str:
     later = [each for each in known if each.created > as_of]
     following = min(later, key=lambda each: each.created) if later else None
     said = f"As of {rfc3339(as_of)} means backup {chosen.id}, of {rfc3339(chosen.created)}: the newest one that is not later."
+    # Those before it would hold less.
+    behind = _behind([each for each in known if each.order > chosen.order], moments, as_of)
     if following:
-        return f"{said} What was written between them is not in it; the next one, {following.id}, is of {rfc3339(following.created)}."
-    return f"{said} No later one is there."
+        said += f" What was written between them is not in it; the next one, {following.id}, is of {rfc3339(following.created)}."
+    elif not behind:
+        said += " No later one is there."
+    return f"{said} {behind}".strip()
+
+
+def _behind(known: list[Backup], moments: Mapping[str, datetime], as_of: datetime) -> str:
+    """Say which backups have a time that fits and is not true; empty where there are none."""
+    found = [each for each in known if each.created <= as_of and each.created < moments[each.id]]
+    if not found:
+        return ""
+    named = ", ".join(f"{each.id} ({rfc3339(each.created)})" for each in found[-5:])
+    return (
+        f"The clock was set back: by their numbers these were made later than their times say: {named}. If one of them is meant, name it."
+    )

@@ -61,6 +61,33 @@ def test_a_clock_that_was_set_back_does_not_make_an_older_one_the_newest(shelf):
     assert resolve(shelf.catalogue).backup.id == later
 
 
+@pytest.mark.parametrize(("hours", "index"), [(1, 0), (0, 1), (-0.9, 1), (-2.5, 4)])
+def test_as_of_never_means_one_whose_clock_was_behind(shelf, hours, index):
+    # 11:00, 12:00; at 12:30 the clock was set back by three hours, and it was right again after 13:30.
+    names = [shelf.add(age=age) for age in (1, 0, 2.5, 1.5, -2.5)]
+    found = resolve(shelf.catalogue, as_of=NOW - timedelta(hours=hours), now=NOW + timedelta(hours=3))
+    assert found.backup.id == names[index]
+    assert [name in found.note and "clock was set back" in found.note for name in names[2:4]] == [index < 2] * 2
+    # An id means it all the same.
+    assert resolve(shelf.catalogue, names[3]).backup.id == names[3]
+
+
+def test_as_of_is_not_misled_by_a_time_that_is_still_to_come_or_by_another_directory(shelf):
+    first = shelf.add(age=3, instance="a" * 16)
+    shelf.add(age=-24 * 365, instance="a" * 16)
+    shelf.add(age=0.5, instance="b" * 16)
+    last = shelf.add(age=1, instance="a" * 16)
+    found = resolve(shelf.catalogue, as_of=NOW - timedelta(hours=1), now=NOW)
+    assert (found.backup.id, "set back" in found.note) == (last, False)
+    assert resolve(shelf.catalogue, as_of=NOW - timedelta(hours=2), now=NOW).backup.id == first
+
+
+def test_as_of_before_all_says_where_a_clock_was_set_back(shelf):
+    shelf.add("restore-point", age=1)
+    behind = shelf.add(age=5)
+    refused("not_found", lambda: resolve(shelf.catalogue, as_of=NOW - timedelta(hours=2), now=NOW), "set back", behind, "name it")
+
+
 def test_an_id_is_that_one_even_a_restore_point(shelf):
     chain = shelf.chain(3, age=9)
     point = shelf.add("restore-point")
