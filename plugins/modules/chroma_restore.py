@@ -35,7 +35,7 @@ options:
   path:
     description:
       - Data directory. It may be empty, damaged, or served by the server that O(statefulset) names.
-      - Beside O(collection), where what is brought meanwhile lies.
+      - Beside O(collection), where what is brought meanwhile lies, and whose backups V(latest) and O(as_of) mean.
     type: path
   backup:
     description: Id of the backup, or V(latest).
@@ -50,6 +50,8 @@ options:
     description:
       - Only this collection, by its name or C(tenant/database/name) in the backup. It goes to O(tenant) and O(database) of O(url).
       - Without O(backup) and O(as_of), the newest backup that holds it counts, those of one collection among them.
+      - Where the repository holds backups of several data directories, O(path) has to say which is meant, and a backup by the API, which
+        does not say of which server it is, has to be named by its id.
     type: str
   new_name:
     description: Name of the restored O(collection). Its name in the backup where it is not set. There must be none of that name.

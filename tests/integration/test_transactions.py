@@ -14,6 +14,7 @@ from interference import proxy
 from transacting import NUMBERS, Spot, failure, serving, through
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.catalogue import catalogue_of
+from ansible_collections.thinkube.chroma.plugins.module_utils._backup.instance import adopt_instance
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.prune import prune
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.retention import Retention, plan_prune
 from ansible_collections.thinkube.chroma.plugins.module_utils._journal.journal import Journal
@@ -37,12 +38,15 @@ def test_what_was_deleted_or_renamed_comes_back_as_it_was(tmp_path, version):
         spot.fill("others", 3)
         before, others = spot.holds("books"), spot.holds("others")
 
+        # Without it other servers with the same repository would take the restore points for their own.
+        instance = adopt_instance(spot.data, "0123456789abcdef")
         renamed = rename_collection(spot.place(), "books", "library")
         assert (renamed["records"], renamed["collection"]["name"]) == (50, "library")
         assert (spot.holds("books"), spot.holds("library")) == (None, before)
 
         deleted = delete_collection(spot.place(), "library")
         assert (deleted["changed"], deleted["records"], deleted["warnings"]) == (True, 50, [])
+        assert [each.instance for each in catalogue_of(spot.open().snapshots()).backups] == [instance, instance]
         assert spot.holds("library") is None
         # Nothing of its records is left, which 0.x would keep for ever; the other three have theirs.
         assert rows(spot, "SELECT count(*) FROM embeddings") == [(3,)]

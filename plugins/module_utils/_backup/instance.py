@@ -53,18 +53,25 @@ def adopt_instance(directory: Path, instance: str) -> str:
     return instance
 
 
+def instances(catalogue: Catalogue) -> list[str]:
+    """Return the instances of which a repository holds backups, sorted."""
+    return sorted({each.instance for each in catalogue.backups if each.instance})
+
+
 def followed(catalogue: Catalogue, instance: str) -> Catalogue:
     """Return the backups among which the newest one of a data directory is looked for.
 
     Args:
         catalogue: of the repository.
-        instance: of the directory; empty where it is new. Then the backups of any count, if all are of the same one.
+        instance: of the directory; empty where it is new or not known. Then the backups of any count, if all are of the same one.
 
     Raises:
-        ChromaError: ``invalid_value`` where the directory is new and the repository holds backups of several ones.
+        ChromaError: ``invalid_value`` where that is empty and the repository holds backups of several ones.
     """
-    known = sorted({each.instance for each in catalogue.backups if each.instance})
+    known = instances(catalogue)
     if not instance and len(known) > 1:
-        message = f"The repository holds backups of {len(known)} data directories ({', '.join(known)}), and this one is new."
+        message = (
+            f"The repository holds backups of {len(known)} data directories ({', '.join(known)}), and which of them is meant is unknown."
+        )
         raise ChromaError("invalid_value", message, "Name the backup by its id; chroma_backup_info shows the instance of each.")
     return catalogue.of(instance)

@@ -18,7 +18,7 @@ from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._arrow import require_data_libraries
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.catalogue import Catalogue, catalogue_of, rfc3339
-from ansible_collections.thinkube.chroma.plugins.module_utils._backup.instance import followed, read_instance
+from ansible_collections.thinkube.chroma.plugins.module_utils._backup.instance import followed, instances, read_instance
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.trees import one_collection
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._collections import check_name
@@ -148,12 +148,31 @@ def restore_collection(
     return {"changed": True, **view, "warnings": warnings}
 
 
-def _resolved(repository: Repository, catalogue: Catalogue, client: ChromaClient, request: CollectionRequest) -> CollectionPlan:
-    among = catalogue
-    if request.path and request.backup == LATEST:
-        among = followed(catalogue, read_instance(request.path))
+def resolved_collection(catalogue: Catalogue, request: CollectionRequest) -> Resolution:
+    """Return the backup that a request means; the newest one, and that of a time, is one of the directory.
+
+    Raises:
+        ChromaError: see :func:`resolve` and :func:`_backup.instance.followed`; ``invalid_value`` where it is a backup by the API that may
+            be of another server.
+    """
     moment = parse_moment(request.as_of) if request.as_of else None
-    resolution = choose(repository, request.backup == LATEST, lambda: resolve(among, request.backup, moment, request.collection))
+    if request.backup != LATEST:
+        return resolve(catalogue, request.backup, moment, request.collection)
+    among = followed(catalogue, read_instance(request.path) if request.path else "")
+    found = resolve(among, LATEST, moment, request.collection)
+    chosen = found.backup
+    if chosen.kind == COLLECTION and not chosen.instance and len(known := instances(catalogue)) > 1:
+        raise ChromaError(
+            "invalid_value",
+            f"Backup {chosen.id} ({rfc3339(chosen.created)}) of {request.collection} does not say which server it is of, "
+            f"and the repository holds backups of {len(known)} data directories.",
+            "If it is of this server, name it by its id, otherwise another one; chroma_backup_info (backups) lists them.",
+        )
+    return found
+
+
+def _resolved(repository: Repository, catalogue: Catalogue, client: ChromaClient, request: CollectionRequest) -> CollectionPlan:
+    resolution = choose(repository, request.backup == LATEST, lambda: resolved_collection(catalogue, request))
     manifest = read_manifest_of(repository, catalogue, resolution)
     known = tuple(each.label for each in manifest.collections)
     label = one_collection(request.collection, known, f"backup {manifest.id}")

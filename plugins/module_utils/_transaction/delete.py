@@ -101,7 +101,7 @@ def _delete(work: Work, current: Collection, records: int) -> dict[str, Any]:
         try:
             before = position(place.path, current.id) if place.path else ""
             if name and (repository := work.repository):
-                point = take_point(repository, client, current, name, room, record.step, place.times)
+                point = take_point(repository, client, current, name, room, record.step, place.times, place.instance)
             _refuse_changed(place, current, point.records if point else records, before)
             record.step("delete")
         except BaseException as error:

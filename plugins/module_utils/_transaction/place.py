@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.thinkube.chroma.plugins.module_utils._backup.instance import read_instance
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._journal.journal import Entry, Journal
@@ -54,6 +55,11 @@ class Place:
     def journal(self) -> Journal | None:
         """The journal of that directory."""
         return Journal.of(self.directory) if self.directory else None
+
+    @property
+    def instance(self) -> str:
+        """The instance of the data directory, see :mod:`_backup.instance`; empty where it has none, or nobody reaches it."""
+        return read_instance(self.path) if self.path else ""
 
     def check(self) -> None:
         """Refuse what can't be meant.

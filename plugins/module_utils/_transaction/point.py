@@ -75,7 +75,14 @@ def compare(client: ChromaClient, collection: Collection, rows: Rows, patience: 
 
 
 def take_point(
-    repository: Repository, client: ChromaClient, collection: Collection, name: str, room: Path, step: Step, times: int = 3
+    repository: Repository,
+    client: ChromaClient,
+    collection: Collection,
+    name: str,
+    room: Path,
+    step: Step,
+    times: int = 3,
+    instance: str = "",
 ) -> RestorePoint:
     """Back a collection up by the API, and read it back from the repository.
 
@@ -86,6 +93,7 @@ def take_point(
         room: an empty folder.
         step: told what is done next.
         times: attempts at most.
+        instance: of the data directory; empty where it is not known.
 
     Raises:
         ChromaError: see :class:`Making`; nothing was changed on the server.
@@ -105,7 +113,8 @@ def take_point(
         counts[:] = [made.count]
         return manifest
 
-    Making(name, repository, catalogue_of(repository.snapshots()), work, make, step, times=times, most_opened=0).run()
+    catalogue = catalogue_of(repository.snapshots())
+    Making(name, repository, catalogue, work, make, step, instance=instance, times=times, most_opened=0).run()
     return RestorePoint(name, counts[0], dataset)
 
 

@@ -91,7 +91,7 @@ def rename_within(work: Work, name: str, new_name: str) -> dict[str, Any]:
     try:
         if point and (repository := work.repository):
             with work.room() as room:
-                take_point(repository, client, current, point, room, record.step, place.times)
+                take_point(repository, client, current, point, room, record.step, place.times, place.instance)
         _checked(client, name, new_name)
         record.step("rename")
     except BaseException as error:

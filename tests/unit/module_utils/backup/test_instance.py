@@ -47,5 +47,6 @@ def test_a_directory_follows_its_own_and_a_new_one_those_of_the_only_one(shelf):
         followed(shelf.catalogue, "")
     assert refused.value.code == "invalid_value"
     assert ONE in refused.value.message
+    assert "unknown" in refused.value.message
     shelf.without(other)
     assert [each.id for each in followed(shelf.catalogue, "").backups] == [mine]

@@ -8,8 +8,10 @@ from datetime import timedelta
 
 import pytest
 
+from ansible_collections.thinkube.chroma.plugins.module_utils._backup.instance import adopt_instance
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.tags import SWAPPED, UNDONE
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
+from ansible_collections.thinkube.chroma.plugins.module_utils._restore.collection import CollectionRequest, resolved_collection
 from ansible_collections.thinkube.chroma.plugins.module_utils._restore.resolve import parse_moment, resolve, restore_point
 from ansible_collections.thinkube.chroma.tests.unit.module_utils.backup.conftest import NOW, Shelf
 
@@ -173,3 +175,32 @@ def test_times_are_utc_unless_they_say_otherwise(text, wanted):
 @pytest.mark.parametrize("text", ["", "yesterday", "12:00", "31.8.2026"])
 def test_what_is_no_time_is_refused(text):
     refused("invalid_value", lambda: parse_moment(text), "2026-08-31T14:00:00Z")
+
+
+def test_of_a_collection_the_newest_is_never_another_servers(shelf, tmp_path):
+    one, other = "a" * 16, "b" * 16
+    adopt_instance(tmp_path, one)
+
+    def found(path=tmp_path, **wanted):
+        return resolved_collection(shelf.catalogue, CollectionRequest("books", path=path, **wanted)).backup.id
+
+    mine = shelf.add(age=5, instance=one)
+    by_api = shelf.add("collection", age=4)
+    # Of one directory, and of none that is known, it is as it was.
+    assert (found(), found(None)) == (by_api, by_api)
+    assert found(as_of=(NOW - timedelta(hours=4.5)).isoformat()) == mine
+    others = shelf.add("collection", age=3, instance=other)
+    refused("invalid_value", found, by_api, "name it")
+    refused("invalid_value", lambda: found(None), "by its id")
+    refused("invalid_value", lambda: found(None, as_of=NOW.isoformat()), "by its id")
+    assert [found(backup=each) for each in (mine, by_api, others)] == [mine, by_api, others]
+    assert found(as_of=(NOW - timedelta(hours=4.5)).isoformat()) == mine
+    newest = shelf.add(age=2, instance=one)
+    shelf.add("collection", age=1, instance=other)
+    assert found() == newest
+
+
+def test_where_backups_are_by_the_api_alone_the_newest_counts(shelf):
+    shelf.add("collection", age=2)
+    newest = shelf.add("collection", age=1)
+    assert resolved_collection(shelf.catalogue, CollectionRequest("books")).backup.id == newest
