@@ -22,13 +22,20 @@ extends_documentation_fragment:
   - thinkube.chroma.attributes.info
 options:
   backup:
-    description: Id of a backup, or V(latest); the newest one of the data directory O(path), where that is one of which there are backups.
+    description:
+      - Id of a backup, or V(latest), the newest one of the data directory O(path).
+      - Where O(path) is not set, or has no backups yet, V(latest) is refused if the repository holds backups of several directories.
     type: str
     default: latest
   path:
     description:
-      - Directory whose C(.thinkube-chroma/scratch) is used. The backup has to fit there.
-      - The system's temporary directory where it is not set.
+      - Data directory whose backups O(backup=latest) means. Nothing of Chroma's in it is read or touched.
+      - The backup is restored to its C(.thinkube-chroma/scratch), where O(scratch_path) is not set.
+    type: path
+  scratch_path:
+    description:
+      - Directory that the backup is restored to. It has to fit there.
+      - Where it is not set, C(.thinkube-chroma) in O(path); without that the system's temporary directory.
     type: path
   statefulset:
     description:
@@ -45,6 +52,7 @@ seealso:
 EXAMPLES = r"""
 - name: Prove that the newest backup can be restored
   thinkube.chroma.chroma_backup_drill:
+    path: /data
     repository: /backups/chroma
     repository_password_file: /etc/chroma-backup/password
 """
@@ -108,6 +116,7 @@ def main() -> None:
             **cluster_argument_spec(),
             "backup": {"type": "str", "default": "latest"},
             "path": {"type": "path"},
+            "scratch_path": {"type": "path"},
             "statefulset": {"type": "str"},
         },
         supports_check_mode=True,
@@ -116,7 +125,8 @@ def main() -> None:
     try:
         require_data_libraries()
         gone = cluster_from(given)[1]
-        result = drill(settings_from(given), gone, given["backup"], Path(given["path"]) if given["path"] else None)
+        path, scratch_path = (Path(given[each]) if given[each] else None for each in ("path", "scratch_path"))
+        result = drill(settings_from(given), gone, given["backup"], path, scratch_path)
     except ChromaError as error:
         module.fail_json(**error.as_result())
     for warning in result.pop("warnings"):

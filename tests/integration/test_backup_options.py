@@ -105,6 +105,7 @@ def test_bad_input_changes_nothing(tmp_path, server):
         ("since a time that is none", "chroma_backup_info", {"since": "yesterday"}, "invalid_value"),
         ("to drill what is not there", "chroma_backup_drill", {"backup": "20200101T000000Z-abcdef"}, "not_found"),
         ("to drill where nothing is", "chroma_backup_drill", {"path": "/nowhere", "backup": "latest"}, "not_found"),
+        ("to drill to where nothing is", "chroma_backup_drill", {"scratch_path": "/nowhere", "backup": "latest"}, "not_found"),
     ]:
         said = backing_up.run(module, backing_up.options(settings, **wrong), tmp_path)
         seen[name] = (said.get("code"), code)

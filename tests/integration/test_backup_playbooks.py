@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._kube import object_path
 from ansible_collections.thinkube.chroma.tests.integration.test_operation_playbooks import (
@@ -288,7 +289,7 @@ def test_scratch_may_be_another_volume_and_each_limit_can_be_set(api, tmp_path):
         "chroma_s3_timeout": 60,
         "chroma_repository_lock_wait": 300,
     }
-    for playbook in ("20_backup", "30_restore"):
+    for playbook in ("20_backup", "28_test_backup", "30_restore"):
         api.bodies_posted.clear()
         done = run(api, tmp_path, playbook, *ON_S3, "-e", json.dumps(own))
         assert done.returncode == 0, done.stdout
@@ -302,8 +303,17 @@ def test_scratch_may_be_another_volume_and_each_limit_can_be_set(api, tmp_path):
         assert variables.get("chroma_start_timeout") == (900 if playbook == "30_restore" else None)
         assert variables.get("chroma_backup_verify") == (False if playbook == "20_backup" else None)
         pod = job["spec"]["template"]["spec"]
+        # Whose backups they are is in the data directory, whatever lies elsewhere meanwhile.
+        assert variables["chroma_data_path"] in {each["mountPath"] for each in pod["containers"][0]["volumeMounts"]}
         assert {"name": "scratch", "persistentVolumeClaim": {"claimName": "scratch"}} in pod["volumes"]
         assert {"name": "scratch", "mountPath": "/scratch"} in pod["containers"][0]["volumeMounts"]
+
+
+def test_the_drill_is_told_whose_backups_are_meant_apart_from_where_they_are_restored_to():
+    [play] = yaml.safe_load((ROOT / "playbooks" / "data" / "test_backup.yaml").read_text())
+    [given] = [each["thinkube.chroma.chroma_backup_drill"] for each in play["tasks"] if "thinkube.chroma.chroma_backup_drill" in each]
+    assert given["path"] == "{{ chroma_data_path | default(omit, true) }}"
+    assert given["scratch_path"] == "{{ chroma_scratch_path | default(omit, true) }}"
 
 
 def test_in_check_mode_the_schedule_is_shown_and_nothing_is_stored(api, tmp_path):

@@ -69,6 +69,13 @@ def test_the_newest_one_is_that_of_the_directory(places, tmp_path):
     assert done(one.restore(check=True, repository=shared, as_of=soon))["backup"] == mine[1]
     drilled = done(one.module("chroma_backup_drill", path=str(one.data), repository=shared))
     assert drilled["backup"]["id"] == mine[1]
+    # Where it is restored to does not say whose it is.
+    (tmp_path / "scratch").mkdir()
+    drilled = done(one.module("chroma_backup_drill", path=str(one.data), scratch_path=str(tmp_path / "scratch"), repository=shared))
+    assert (drilled["backup"]["id"], list((tmp_path / "scratch").iterdir())) == (mine[1], [])
+    for place in ({}, {"path": str(tmp_path / "scratch")}, {"scratch_path": str(tmp_path / "scratch")}):
+        said = one.module("chroma_backup_drill", repository=shared, **place)
+        assert (said.get("failed"), said.get("code")) == (True, "invalid_value"), said
     # A directory that is new can be either: nobody guesses, and an id is enough.
     new = Place(tmp_path)
     said = new.restore(check=True, repository=shared)
@@ -111,7 +118,7 @@ def test_an_undo_never_brings_what_another_directory_was_before_it_became_a_copy
     # That restore point is the only one, and nothing in it says whose it is.
     for check in (True, False):
         said = original.undo(check=check, **repository)
-        assert (said.get("failed"), said["code"]) == (True, "not_found"), said
+        assert (said.get("failed"), said.get("code")) == (True, "not_found"), said
         assert "name it" in said["hint"]
     assert files(original.data) == before
     assert done(copy.undo(**repository))["backup"] == restored["restore_point"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.catalogue import catalogue_of
-from ansible_collections.thinkube.chroma.plugins.module_utils._backup.instance import read_instance
+from ansible_collections.thinkube.chroma.plugins.module_utils._backup.instance import followed, read_instance
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.proving import prove
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.verify import Proof
 from ansible_collections.thinkube.chroma.plugins.module_utils._backup.views import as_result
@@ -31,30 +31,41 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot.places i
 from ansible_collections.thinkube.chroma.plugins.module_utils._snapshot.rooms import temporary_room
 
 
-def drill(settings: RepositorySettings, gone: Gone, backup: str = LATEST, path: Path | None = None) -> dict[str, Any]:
+def drill(
+    settings: RepositorySettings, gone: Gone, backup: str = LATEST, path: Path | None = None, scratch_path: Path | None = None
+) -> dict[str, Any]:
     """Restore a backup to scratch, and prove it there; nothing else is touched.
 
     Args:
         settings: of the repository.
         gone: says whether a host that left a lock in the repository is gone for sure.
-        backup: id, or ``latest``: of the directory of ``path``, where that is one of which there are backups.
-        path: directory whose ``.thinkube-chroma/scratch`` is used; the system's temporary directory where there is none.
+        backup: id, or ``latest``, that of ``path``.
+        path: the data directory; None without access to it. Its ``.thinkube-chroma/scratch`` is used where there is no ``scratch_path``.
+        scratch_path: another directory for what is restored; None for that of ``path``, or the system's temporary directory.
 
     Returns:
         ``backup`` (see :func:`catalogue.as_result`), ``proof``, ``warnings``, ``seconds``.
 
     Raises:
-        ChromaError: ``not_found``, ``broken_chain``, ``not_verified``, ``damaged_repository``, ``chroma_failed``, ``no_space``.
+        ChromaError: ``not_found``, ``invalid_value`` (see :func:`followed`), ``broken_chain``, ``not_verified``, ``damaged_repository``,
+            ``chroma_failed``, ``no_space``.
     """
     began = time.monotonic()
+    for each, option in ((path, "path"), (scratch_path, "scratch_path")):
+        if each and not each.is_dir():
+            raise ChromaError("not_found", f"There is no directory {each}.", f"Correct {option}, or leave it out.")
     repository = open_repository(settings, gone=gone)
     catalogue = catalogue_of(repository.snapshots())
     named = catalogue.find(backup)
     # A restore of the directory refuses it, rightly.
     alone = named is not None and named.kind == COLLECTION
-    among = catalogue.of(read_instance(path)) if path and backup == LATEST else catalogue
-    resolution = Resolution(named, (named,)) if named and alone else choose(repository, backup == LATEST, lambda: resolve(among, backup))
-    with _room(path) as room:
+
+    def found() -> Resolution:
+        mine = followed(catalogue, read_instance(path) if path else "") if backup == LATEST else catalogue
+        return resolve(mine, backup)
+
+    resolution = Resolution(named, (named,)) if named and alone else choose(repository, backup == LATEST, found)
+    with _room(path, scratch_path) as room:
         proof = _drilled(repository, resolution, room, lambda each: instead(catalogue, each))
     return {
         "backup": as_result(catalogue, resolution.backup),
@@ -79,12 +90,10 @@ def _drilled(repository: Repository, resolution: Resolution, room: Path, advice:
 
 
 @contextlib.contextmanager
-def _room(path: Path | None) -> Iterator[Path]:
-    if path is None:
-        with temporary_room("drill", None) as room:
+def _room(path: Path | None, scratch_path: Path | None) -> Iterator[Path]:
+    if path is None or scratch_path:
+        with temporary_room("drill", scratch_path) as room:
             yield room
         return
-    if not path.is_dir():
-        raise ChromaError("not_found", f"There is no directory {path}.", "Correct the path.")
     with scratch(path, f"drill-{new_id()}") as room:
         yield room
