@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether a server may be started on a data directory; the program of its init container. FOR INTERNAL COLLECTION USE ONLY.
 
-It refuses what was measured to end a server, to make it go on with an empty index, or to make it run foreign code (docs/health.md has the
-table), and nothing else: what a server answers with an error, it may say itself. Nothing is written. Ansible is not needed::
+It refuses what was measured to end a server, to make it go on with an empty index, to fill the disk, or to make it run foreign code
+(docs/health.md has the table), and nothing else: what a server answers with an error, it may say itself. Nothing is written. Ansible is not
+needed::
 
     PYTHONPATH=COLLECTIONS python -m ansible_collections.thinkube.chroma.plugins.module_utils._guard DATA --release 1.5.9
 """
@@ -38,8 +39,8 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._operation import 
 _DIES = "A server that loads this index or searches it ends with a segmentation fault."
 _EMPTIES = "A server goes on with an empty index in its place, without a word, and saves that one."
 _RUNS = "A server of 0.x executes what it says."
-# The file that a finding is about, empty for the folder, and what it does to a server of 0.x and of 1.x; empty where that serves, or says
-# by itself that it can't. Measured on 0.6.3 and 1.5.9: tests/integration/test_guard.py, docs/health.md.
+# The file that a finding is about if its subject names none, empty for the folder, and what it does to a server of 0.x and of 1.x; empty
+# where that serves, or says by itself that it can't. Measured on 0.6.3 and 1.5.9: tests/integration/test_guard.py, docs/health.md.
 HARMFUL: dict[str, tuple[str, str, str]] = {
     "CHR018": ("", _EMPTIES, _EMPTIES),
     "CHR030": (HEADER_FILE, _DIES, _DIES),
@@ -111,7 +112,8 @@ def effect(identifier: str, release: str = "") -> str:
 def judge(directory: Path, release: str = "") -> Verdict:
     """Look at each index that SQLite names; nothing is written, and no lock is taken.
 
-    Reads headers, sizes, label maps, and the links in ``data_level0.bin``, in pieces of 8 MB: files that a server reads as well.
+    Reads headers, sizes, label maps, and the links in ``data_level0.bin`` and ``link_lists.bin``, in pieces of at most 8 MB: files that a
+    server reads as well.
 
     Args:
         directory: the data directory; it may be empty. Nobody writes to it.
@@ -164,7 +166,7 @@ def render(verdict: Verdict, release: str, seconds: float) -> list[str]:
     """Return lines to read: one for each harmful finding, then what to do."""
     lines = [f"not checked: {note}" for note in verdict.notes]
     for each in verdict.refused:
-        where = f"{each.segment}/{HARMFUL[each.kind.id][0]}".rstrip("/")
+        where = f"{each.segment}/{each.subject or HARMFUL[each.kind.id][0]}".rstrip("/")
         lines.append(f"refused: {each.collection}: {each.kind.id} {where}: {each.message} {effect(each.kind.id, release)}")
     harmful = len({each.segment for each in verdict.refused})
     lines.append(f"start check: {verdict.indexes} indexes, {harmful} that harm a server, {seconds:.2f} s")

@@ -126,6 +126,33 @@ def the_entry_point_is_nowhere(scene):
     scene.patch(scene.folder() / "header.bin", 4 + 6 * 8 + 4, struct.pack("<I", 1_000_000))
 
 
+@case("CHR039 books")
+def the_higher_links_are_zeros(scene):
+    file = scene.folder() / "link_lists.bin"
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+@case("CHR039 books")
+def the_higher_links_end_in_zeros(scene):
+    start, _level = scene.higher_links()[scene.header()[8]]
+    file = scene.folder() / "link_lists.bin"
+    content = file.read_bytes()
+    file.write_bytes(content[:start] + bytes(len(content) - start))
+
+
+@case("CHR039 books")
+def the_higher_links_are_empty(scene):
+    os.truncate(scene.folder() / "link_lists.bin", 0)
+
+
+@case("CHR039 books")
+def higher_links_lead_to_elements_that_have_none(scene):
+    elements = scene.higher_links()
+    start, level = elements[scene.header()[8]]
+    low = [row for row, (_start, level) in enumerate(elements) if not level][:16]
+    scene.patch(scene.folder() / "link_lists.bin", start + 4, struct.pack("<17I", 16, *low) * level)
+
+
 # Label map
 
 

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,10 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._transport import 
 DIES, EMPTIES, REFUSES, SERVES = "dies", "empties", "refuses", "serves"
 # More than the threshold of :func:`filling.build`: the index is saved.
 _NEW = range(1000, 1000 + filling.THRESHOLD + 10)
+# An index that was read wrongly can be saved with hundreds of GB.
+_LARGEST_FILE = 1 << 30
+# Seconds; where one query takes longer, and fails, the others would as well.
+_LONG = 5
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,9 @@ def observe(version: str, path: Path, healthy: Healthy) -> Outcome:
             server = stack.enter_context(servers.running(version, data=path))
         except RuntimeError as error:
             return Outcome(DIES, "start", str(error)[-300:])
+        with contextlib.suppress(ProcessLookupError):
+            _soft, hard = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (_LARGEST_FILE, hard))
         client = ChromaClient(Connection(server.url, retries=0, timeout=120))
         failures: list[tuple[str, str]] = []
         found: set[str] = set()
@@ -100,11 +109,13 @@ def observe(version: str, path: Path, healthy: Healthy) -> Outcome:
                 attempt(when, lambda: filling.write(client, books, _NEW))
             attempt(when, lambda: list(client.get(books, ids=list(healthy.vectors), include=["embeddings"])))
             for name in sorted(healthy.saved)[::8]:
-                vector = healthy.vectors[name]
+                vector, began = healthy.vectors[name], time.monotonic()
                 hits = attempt(when, lambda vector=vector: _hits(client, books, vector, len(healthy.vectors)))
                 if hits is not None:
                     answered += 1
                     found |= hits & healthy.saved
+                elif time.monotonic() - began > _LONG:
+                    break
             if stopped := ended(server, when):
                 return stopped
             if answered and not found:

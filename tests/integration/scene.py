@@ -85,6 +85,17 @@ class Scene:
         """Return the fields of ``header.bin``."""
         return struct.unpack("<i6QiI3QdQ", (self.folder() / "header.bin").read_bytes())
 
+    def higher_links(self) -> list[tuple[int, int]]:
+        """Return where the links above the first level begin in ``link_lists.bin``, in bytes, and how many levels there are, by element."""
+        header, content, start, found = self.header(), (self.folder() / "link_lists.bin").read_bytes(), 0, []
+        for _row in range(header[3]):
+            (size,) = struct.unpack_from("<I", content, start)
+            found.append((start, size // (4 + 4 * header[9])))
+            start += 4 + size
+        assert start == len(content)
+        assert found[header[8]][1] == header[7] > 0
+        return found
+
     def position(self, scope: str, value: Any) -> None:
         """Set a position; a number is written as this release writes it."""
         if isinstance(value, int) and self.version in OLD:

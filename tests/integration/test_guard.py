@@ -58,6 +58,11 @@ MEASURED = {
     "a_link_points_nowhere": (DIES, DIES),
     "an_element_has_more_links_than_there_is_room_for": (DIES, DIES),
     "the_entry_point_is_nowhere": (DIES, DIES),
+    "the_higher_links_are_zeros": (DIES, DIES),
+    "the_higher_links_end_in_zeros": (DIES, DIES),
+    # 1.5.9 takes what is in memory by chance for lengths.
+    "the_higher_links_are_empty": (REFUSES, DIES),
+    "higher_links_lead_to_elements_that_have_none": (DIES, DIES),
     "the_label_map_is_gone": (EMPTIES, EMPTIES),
     "the_label_map_is_torn": (REFUSES, REFUSES),
     "the_label_map_is_empty": (REFUSES, REFUSES),

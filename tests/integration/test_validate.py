@@ -33,7 +33,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.runner impor
 from ansible_collections.thinkube.chroma.plugins.module_utils._transport import Connection
 
 # What a save that was killed leaves, by how far it had come.
-TORN = {"CHR033", "CHR035", "CHR036", "CHR053", "CHR054", "CHR055"}
+TORN = {"CHR033", "CHR035", "CHR036", "CHR039", "CHR053", "CHR054", "CHR055"}
 # Seen in tests/unit/module_utils/fsck, or below: no case can break a file system.
 ENVIRONMENT = {"CHR006", *PLACE}
 

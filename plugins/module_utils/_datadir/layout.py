@@ -72,7 +72,8 @@ class Damaged(ChromaError):
     """Something in a data directory is not as Chroma writes it.
 
     Args:
-        what: the kind of damage, for programs: ``sqlite``, ``schema``, ``header``, ``vectors``, ``labels``, ``log`` or ``records``.
+        what: the kind of damage, for programs: ``sqlite``, ``schema``, ``header``, ``vectors``, ``links``, ``labels``, ``log`` or
+            ``records``.
         path: the file.
         detail: what was expected and what is there.
     """

@@ -4,14 +4,18 @@
 """The files of one index: header, vectors, lengths and links. FOR INTERNAL COLLECTION USE ONLY.
 
 Sizes as measured on 0.4.24 to 1.5.9: ``data_level0.bin`` holds at least the elements in use and at most the capacity;
-``length.bin`` 4 bytes for each element of it; ``link_lists.bin`` 4 bytes for each element in use and a block for each
-level above the first that an element reaches.
+``length.bin`` 4 bytes for each element of it; ``link_lists.bin`` 4 bytes for each element in use, which say how many more follow: a block
+for each level above the first that the element reaches, with the number of its links there and room for all.
+
+An element's level never changes, whatever is updated, deleted or written again, and the entry point has the highest (source: hnswlib,
+hnswalg.h; held against indexes of 0.4.24 to 1.5.9). A search goes from the entry point down by these links and verifies none of them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +40,10 @@ LINKS_RATIO = 10
 LINKS_BYTES = 1 << 20
 # More internal rows are counted, not kept.
 _KEPT = 1000
+# Numbers of 4 bytes that are read at once of link_lists.bin.
+_PIECE = 1 << 18
+# Levels fit into a byte; no index comes near.
+_MOST_LEVELS = 255
 
 Report = Callable[..., None]
 
@@ -99,7 +107,11 @@ def check_files(folder: Path, dimension: Any, tick: Callable[[], None] = lambda:
     data = _size(folder / DATA_FILE)
     _check_data(report, header, data)
     _check_lengths(report, header, _size(folder / LENGTH_FILE))
-    _check_link_file(report, header, _size(folder / LINKS_FILE))
+    links = _size(folder / LINKS_FILE)
+    # Without the elements that the header counts nothing is known of how many there are.
+    whole = links is not None and data is not None and data >= header.data_bytes
+    if not (whole and _check_levels(report, folder, header, tick)):
+        _check_link_file(report, header, links)
     if data is None:
         return Files(tuple(found), header)
     try:
@@ -151,6 +163,94 @@ def _check_link_file(report: Report, header: Header, size: int | None) -> None:
             "CHR036",
             f"{LINKS_FILE} has {size} bytes, which is not 4 for each of {header.count} elements and {block} for each higher level.",
         )
+
+
+def _check_levels(report: Report, folder: Path, header: Header, tick: Callable[[], None]) -> bool:
+    """Follow the links above the first level; return whether a search that does so is led astray.
+
+    The file is read as a server loads it: what comes after the last element is nobody's, and an element that the file lacks has no level
+    above the first. Levels above the highest one are never searched.
+    """
+    highest = min(max(header.max_level, 0), _MOST_LEVELS)
+    levels = np.zeros(header.count, np.uint8)
+    # The highest level at which a link leads to the element.
+    named = np.zeros(header.count, np.uint8)
+    loose = 0
+    try:
+        for rows, heights, blocks in _upper_blocks(folder / LINKS_FILE, header, highest, tick):
+            levels[rows] = heights  # of a row's blocks the highest comes last
+            links, numbers = blocks[:, 1:], blocks[:, 0] & 0xFFFF
+            used = np.arange(links.shape[1]) < numbers[:, None]
+            outside = used & (links >= header.count)
+            loose += int((outside.any(axis=1) | (numbers > header.max_links)).sum())
+            for height in range(1, int(heights.max()) + 1):
+                led = links[used & ~outside & (heights == height)[:, None]]
+                named[led] = np.maximum(named[led], height)
+    except Damaged as damage:
+        report("CHR039", f"{LINKS_FILE} {damage.detail}", LINKS_FILE)
+        return True
+    reasons = []
+    if loose:
+        reasons.append(f"{loose} lists of links are longer than there is room for, or lead to elements that do not exist")
+    if len(astray := np.flatnonzero(named > levels)):
+        reasons.append(f"links lead to {len(astray)} elements on levels that these do not have; internal rows {some(astray.tolist())}")
+    if header.entry_point < header.count and levels[header.entry_point] < highest:
+        has = levels[header.entry_point]
+        reasons.append(f"a search begins on level {header.max_level} of element {header.entry_point}, which ends at level {has}")
+    if reasons:
+        report("CHR039", f"{LINKS_FILE}: {'; '.join(reasons)}.", LINKS_FILE)
+    return bool(reasons)
+
+
+def _upper_blocks(path: Path, header: Header, highest: int, tick: Callable[[], None]) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield the links above the first level, up to a level, in pieces.
+
+    Returns:
+        Internal rows ``(n,)``, their levels ``(n,)``, ascending for each row, and blocks ``(n, 1 + max_links)`` uint32: the number of links
+        in 16 bits, then the links.
+
+    Raises:
+        Damaged: ``links`` where an element's bytes are no whole blocks, or lead beyond the file's end.
+    """
+    block = 1 + header.max_links  # numbers of 4 bytes, as everything below
+    with path.open("rb") as file:
+        end = os.fstat(file.fileno()).st_size // 4
+        row, place, wanted = 0, 0, _PIECE
+        while row < header.count and place < end:
+            tick()
+            file.seek(4 * place)
+            wanted = min(wanted, end - place)
+            numbers = np.fromfile(file, "<u4", wanted)
+            if len(numbers) < wanted:
+                raise Damaged("links", path, "became shorter while it was read.")
+            filled = np.flatnonzero(numbers).tolist()
+            seen: list[tuple[int, int, int]] = []
+            here = nth = 0
+            wanted = _PIECE
+            while here < len(numbers):
+                # A zero is an element without a level above the first.
+                nth = bisect_left(filled, here, nth)
+                following = filled[nth] if nth < len(filled) else len(numbers)
+                row, here = row + following - here, following
+                if here == len(numbers) or row >= header.count:
+                    break
+                level, rest = divmod(int(numbers[here]), 4 * block)
+                if rest or place + here + 1 + level * block > end:
+                    detail = (
+                        f"has {numbers[here]} bytes of links of element {row}: no multiple of {4 * block}, or more than the file holds."
+                    )
+                    raise Damaged("links", path, detail)
+                level_end = here + 1 + min(level, highest) * block
+                if level_end > len(numbers):
+                    wanted = max(_PIECE, level_end - here)  # once more, from this element on
+                    break
+                seen += [(row, height, here + 1 + (height - 1) * block) for height in range(1, min(level, highest) + 1)]
+                row += 1
+                here += 1 + level * block
+            place += here
+            if seen:
+                rows, heights, starts = np.array(seen).T
+                yield rows, heights, numbers[starts[:, None] + np.arange(block)]
 
 
 def _check_elements(report: Report, folder: Path, header: Header, tick: Callable[[], None]) -> tuple[Any, tuple[int, ...]]:
