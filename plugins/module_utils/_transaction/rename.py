@@ -62,8 +62,10 @@ def _asked_again(work: Work, left: Mapping[int, Mapping[str, Any]], name: str, n
         same = each["operation"] == RENAME and wanted == tuple(facts[key] for key in ("tenant", "database", "name", "new_name"))
         # Where somebody made a collection of the old name since, that one is meant.
         if same and each["status"] == DONE and client.get_collection(name) is None:
-            after = view(client.require_collection(new_name))
-            said = {"records": facts["records"], "restore_point": facts["restore_point"], "entry": each["entry"]}
+            renamed = client.require_collection(new_name)
+            after = view(renamed)
+            # One of a recovery does not say how many records there were.
+            said = {"records": client.count(renamed), "restore_point": facts["restore_point"], "entry": each["entry"]}
             return {"changed": True, "collection": after, "diff": {"before": {**after, "name": name}, "after": after}, **said}
     return None
 
