@@ -16,7 +16,7 @@ from transacting import Spot, serving
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
 from ansible_collections.thinkube.chroma.plugins.module_utils._journal.journal import Journal
 from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.delete import delete_collection
-from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.rename import rename_collection
+from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.rename import rename_collection, rename_held
 from ansible_collections.thinkube.chroma.plugins.module_utils._transaction.undo import undo_collection
 from ansible_collections.thinkube.chroma.plugins.module_utils.robust import RobustManager
 
@@ -87,6 +87,17 @@ def test_the_same_renaming_asked_for_again_is_the_one_that_was_killed(spot, name
     assert [(each["entry"], each["status"]) for each in again["finished"]] == [(begun.n, "done")]
     assert (spot.holds(name), spot.holds(new_name)) == (None, before)
     assert manager.undo(again["entry"])["collection"]["name"] == name
+
+
+def test_a_renaming_of_a_killed_recovery_is_completed_by_the_same_one_too(spot, name, monkeypatch):
+    before, new_name, place = spot.holds(name), f"{name}-new", spot.place()
+    journal = Journal.of(spot.data)
+    monkeypatch.setattr(Journal, "end", lambda *given, **facts: None)  # killed before it is written that it ended
+    rename_held(place.client, journal, place.client.require_collection(name), new_name)
+    monkeypatch.undo()
+    again = rename_collection(place, name, new_name)
+    assert (again["records"], again["restore_point"], [each["status"] for each in again["finished"]]) == (50, "", ["done"])
+    assert (spot.holds(name), spot.holds(new_name)) == (None, before)
 
 
 def test_a_collection_that_got_the_old_name_after_a_kill_is_another_one(spot, name):
