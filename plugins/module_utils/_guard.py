@@ -30,9 +30,10 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._datadir.layout im
     is_uuid,
 )
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
-from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.collection import check_labels
+from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.collection import check_labels, unread
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import Finding, finding
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.index import check_files
+from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.log import LACKS
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.report import SEVERE_FOUND
 from ansible_collections.thinkube.chroma.plugins.module_utils._operation import LONGEST_TERMINATION_MESSAGE
 
@@ -52,10 +53,10 @@ HARMFUL: dict[str, tuple[str, str, str]] = {
     "CHR052": (LABELS_FILE, _RUNS, ""),
 }
 _INDEXES = """
-    SELECT s.id, c.dimension, coalesce(d.tenant_id, '?') || '/' || coalesce(d.name, '?') || '/' || c.name,
+    SELECT s.id, c.id, c.dimension, coalesce(d.tenant_id, '?') || '/' || coalesce(d.name, '?') || '/' || c.name,
            EXISTS (SELECT 1 FROM max_seq_id m WHERE m.segment_id = s.id)
     FROM segments s JOIN collections c ON c.id = s.collection LEFT JOIN databases d ON d.id = c.database_id
-    WHERE s.scope = 'VECTOR' ORDER BY 3, 1
+    WHERE s.scope = 'VECTOR' ORDER BY 4, 1
 """
 _WHAT_TO_DO = """\
 The server was not started, so that nothing more is lost. Look closer: 40_validate.
@@ -70,12 +71,14 @@ class Index:
 
     Args:
         segment: its id, and the name of its folder.
+        owner: the id of the collection.
         dimension: of the collection, as SQLite has it.
         collection: ``tenant/database/name``.
         saved: whether SQLite has a position of it: it was saved before, and the log no longer holds all of it.
     """
 
     segment: str
+    owner: str
     dimension: object
     collection: str
     saved: bool
@@ -142,12 +145,17 @@ def read_indexes(database: Path) -> Iterator[Index]:
     The file is read as it is (``immutable``), also where a server was killed in a transaction: its journal could be rolled back in a copy
     only, and what it holds are records, hardly ever these few rows.
     """
-    with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
-        connection.execute("PRAGMA trusted_schema=OFF")
-        for segment, dimension, collection, saved in connection.execute(_INDEXES):
+    with closing(_opened(database)) as connection:
+        for segment, owner, dimension, collection, saved in connection.execute(_INDEXES):
             # Anything else leads to a folder elsewhere; the server refuses it.
             if is_uuid(str(segment)):
-                yield Index(str(segment), dimension, str(collection), bool(saved))
+                yield Index(str(segment), str(owner), dimension, str(collection), bool(saved))
+
+
+def _opened(database: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+    connection.execute("PRAGMA trusted_schema=OFF")
+    return connection
 
 
 def check_index(directory: Path, index: Index) -> list[Finding]:
@@ -159,7 +167,19 @@ def check_index(directory: Path, index: Index) -> list[Finding]:
     else:
         files = check_files(folder, index.dimension)
         found = [*files.findings, *check_labels(folder, files)[1]]
+        if found and not index.saved and not (folder / LABELS_FILE).exists() and _is_logged(directory / DATABASE, index):
+            # Its first save was interrupted: a server begins it anew, and takes all of it from the log. Measured, as what harms.
+            found = unread(found)
     return [Finding(each.kind, each.message, index.collection, index.segment, each.subject) for each in found]
+
+
+def _is_logged(database: Path, index: Index) -> bool:
+    """Whether the log holds the vectors of all records of a collection; not where it can't be read."""
+    try:
+        with closing(_opened(database)) as connection:
+            return not connection.execute(LACKS, (index.owner,)).fetchone()[0]
+    except sqlite3.Error:
+        return False
 
 
 def render(verdict: Verdict, release: str, seconds: float) -> list[str]:

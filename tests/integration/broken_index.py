@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import struct
 
-from scene import case
+from scene import PURGING, case
 
 # Files of an index
 
@@ -156,9 +157,32 @@ def higher_links_lead_to_elements_that_have_none(scene):
 # Label map
 
 
-@case("CHR050 books")
+@case("CHR050 books", versions=PURGING)
 def the_label_map_is_gone(scene):
     (scene.folder() / "index_metadata.pickle").unlink()
+
+
+@case("CHR019 books", versions=("0.4.24",))
+def the_label_map_is_gone_and_the_log_was_never_purged(scene):
+    (scene.folder() / "index_metadata.pickle").unlink()
+
+
+@case("CHR019 few")
+def the_first_save_of_an_index_was_killed(scene):
+    half_saved(scene)
+
+
+@case("CHR019 few")
+def the_first_save_of_an_index_was_killed_and_tore_its_header(scene):
+    half_saved(scene)
+    os.truncate(scene.folder("few") / "header.bin", 48)
+
+
+def half_saved(scene):
+    """Leave of the index that was never saved what is written before the label map."""
+    for file in scene.folder().iterdir():
+        if file.name != "index_metadata.pickle":
+            shutil.copy(file, scene.folder("few"))
 
 
 @case("CHR051 books")

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ from ansible_collections.thinkube.chroma.bench import synthetic
 from ansible_collections.thinkube.chroma.plugins.module_utils import _guard
 from ansible_collections.thinkube.chroma.plugins.module_utils._client import ChromaClient
 from ansible_collections.thinkube.chroma.plugins.module_utils._errors import ChromaError
+from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.runner import validate
 from ansible_collections.thinkube.chroma.plugins.module_utils._guard import HARMFUL, effect, judge
 from ansible_collections.thinkube.chroma.plugins.module_utils._transport import Connection
 
@@ -64,6 +66,8 @@ MEASURED = {
     "the_higher_links_are_empty": (REFUSES, DIES),
     "higher_links_lead_to_elements_that_have_none": (DIES, DIES),
     "the_label_map_is_gone": (EMPTIES, EMPTIES),
+    "the_first_save_of_an_index_was_killed": (SERVES, SERVES),
+    "the_first_save_of_an_index_was_killed_and_tore_its_header": (SERVES, SERVES),
     "the_label_map_is_torn": (REFUSES, REFUSES),
     "the_label_map_is_empty": (REFUSES, REFUSES),
     "the_label_map_is_noise": (REFUSES, REFUSES),
@@ -113,6 +117,11 @@ def contents(path):
         each.relative_to(path): (each.stat().st_mtime_ns, hashlib.sha256(each.read_bytes()).hexdigest() if each.is_file() else "")
         for each in (path, *path.rglob("*"))
     }
+
+
+def vectors(client, collection):
+    """Return the vectors of a collection as float32: 0.x answers with what was sent until an index has it."""
+    return {each["id"]: struct.pack("<8f", *each["embedding"]) for each in client.get(collection, include=["embeddings"])}
 
 
 def run(path, message=None):
@@ -170,6 +179,46 @@ def test_a_directory_is_refused_where_its_damage_harms_a_server_and_else_accepte
             wrong[name, "was written to"] = path
         shutil.rmtree(tmp_path / name)
     assert wrong == {}
+
+
+@pytest.mark.parametrize("version", servers.VERSIONS)
+def test_an_index_whose_first_save_was_killed_comes_back_whole(version, bases, tmp_path):
+    path = breaks("the_first_save_of_an_index_was_killed", version, bases, tmp_path / "data").path
+    before = contents(path)
+    assert judge(path).refused == []
+    assert [each.kind.id for each in validate(path).of_data] == ["CHR019"]
+    assert contents(path) == before
+    written = {}
+    for start in (1, 2):
+        with servers.running(version, data=path) as server:
+            client = ChromaClient(Connection(server.url))
+            few = client.require_collection("few")
+            if start == 1:
+                logged = vectors(client, few)
+                assert len(logged) == 7
+                filling.write(client, few, range(1000, 1000 + filling.THRESHOLD + 10), nulls=False)
+                written = vectors(client, few)
+                assert written.items() >= logged.items()
+            assert vectors(client, few) == written
+            for name, vector in written.items():
+                assert client.query(few, [struct.unpack("<8f", vector)], 1, include=["distances"])[0][0]["id"] == name
+    assert (broken.Scene(path, version, path).folder("few") / "index_metadata.pickle").exists()
+    assert validate(path).of_data == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("change", ["a record is not in the log", "its entry has no vector", "it was saved before"])
+def test_an_index_without_label_map_that_the_log_does_not_hold_is_refused(version, change, bases, tmp_path):
+    scene = breaks("the_first_save_of_an_index_was_killed", version, bases, tmp_path / "data")
+    if change == "it was saved before":
+        scene.sql("INSERT INTO max_seq_id SELECT ?, seq_id FROM max_seq_id LIMIT 1", scene.segment(name="few"))
+    else:
+        what = "DELETE FROM embeddings_queue" if change == "a record is not in the log" else "UPDATE embeddings_queue SET vector = NULL"
+        scene.sql(f"{what} WHERE topic = ? AND id = 'id-3'", scene.topic("few"))
+    assert [(each.kind.id, each.collection) for each in judge(scene.path, version).refused] == [
+        ("CHR050", "default_tenant/default_database/few")
+    ]
+    assert "CHR050" in {each.kind.id for each in validate(scene.path).of_data}
 
 
 @pytest.mark.thorough

@@ -22,7 +22,7 @@ from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.catalogue im
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.database import SUSPECTS, Database
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.findings import SHOWN, Finding, finding, some
 from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.index import Files, check_files, stamp
-from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.log import changes, check_lag, membership, usable
+from ansible_collections.thinkube.chroma.plugins.module_utils._fsck.log import LACKS, changes, check_lag, membership, usable
 
 _PAGE = 50_000
 # Pickle instructions that call something: REDUCE, INST, OBJ, NEWOBJ, EXT1 to EXT4, NEWOBJ_EX.
@@ -71,7 +71,7 @@ class CollectionCheck:
         seen = self._look(database)
         return [
             finding(each.kind.id, each.message, self.entry.label, self.part.id, each.subject, each.rows)
-            for each in (*seen.findings, *self._against_log(database, seen, suspects))
+            for each in (*(self._half_saved(database, seen) or seen.findings), *self._against_log(database, seen, suspects))
         ]
 
     def again(self, database: Database, found: Sequence[Finding]) -> list[Finding]:
@@ -98,6 +98,15 @@ class CollectionCheck:
     def _position(self, database: Database, segment: str) -> Any:
         """Return the raw position of a segment; None where there is none."""
         return database.value("SELECT seq_id FROM max_seq_id WHERE segment_id = ?", (segment,))
+
+    def _half_saved(self, database: Database, seen: Seen) -> list[Finding]:
+        """Return what is to be said of the files of an index whose first save was interrupted; nothing where the log lacks some of it."""
+        if not seen.findings or (self.folder / LABELS_FILE).exists() or self._position(database, self.part.id) is not None:
+            return []
+        if database.value(LACKS, (self.entry.id,)):
+            return []
+        message = f"The first save of the index was interrupted: it has no {LABELS_FILE}; the log holds all records."
+        return [finding("CHR019", message), *unread(seen.findings)]
 
     def _against_log(self, database: Database, seen: Seen, suspects: Collection[str] | None) -> Iterator[Finding]:
         """Compare which ids the index has, with the log replayed, with those of the records."""
@@ -266,6 +275,11 @@ def check_labels(folder: Path, files: Files) -> tuple[LabelMap | None, list[Find
     if files.labels is not None:
         found += _against_elements(labels, numbers, files)
     return labels, found
+
+
+def unread(findings: Iterable[Finding]) -> list[Finding]:
+    """Return what remains of the findings in the files of an index without label map, which no server reads: what SQLite says wrongly."""
+    return [each for each in findings if each.kind.id == "CHR032"]
 
 
 def _against_elements(labels: LabelMap, numbers: Any, files: Files) -> list[Finding]:

@@ -118,7 +118,7 @@ _TABLE = (
     Kind("CHR017", MINOR, "A folder without segment", "Nothing that Chroma shows: the vectors of a deleted collection.",
          "41_repair puts the folder into quarantine."),
     Kind("CHR018", SEVERE, "The folder of an index is missing", _REPLAY, _BACKUP),
-    Kind("CHR019", MINOR, "The folder of an index is missing, the log is complete",
+    Kind("CHR019", MINOR, "An index is missing or half saved, the log is complete",
          _NOTHING, "The next start of Chroma builds it again from the log."),
     Kind("CHR020", SEVERE, "A collection's configuration cannot be read", "Chroma cannot load the collection.",
          "Restore the row from a backup."),

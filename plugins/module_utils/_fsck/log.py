@@ -22,6 +22,16 @@ _BATCH = 41_666
 # A log entry's vector, by encoding: bytes of one number.
 _ENCODINGS = {"FLOAT32": 4, "INT32": 4}
 _PAGE = 20_000
+# Whether the log lacks the vector of a record of a collection, or nobody knows its records. Where an index was never saved, nothing of the
+# log was removed.
+LACKS = f"""
+    SELECT NOT EXISTS (SELECT 1 FROM segments WHERE collection = ?1 AND scope = 'METADATA') OR EXISTS (
+        SELECT 1 FROM embeddings e JOIN segments s ON s.id = e.segment_id WHERE s.collection = ?1 AND s.scope = 'METADATA'
+        AND e.embedding_id NOT IN (
+            SELECT id FROM embeddings_queue WHERE topic LIKE '%/' || ?1 AND operation IN ({ADD}, {UPSERT}) AND vector IS NOT NULL
+        )
+    )
+"""
 
 
 @dataclass(frozen=True)
