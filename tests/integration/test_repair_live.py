@@ -57,7 +57,8 @@ def test_beside_a_writer_none_of_its_writes_fails(bases, tmp_path):
     path = tmp_path / "data"
     scene = breaks("lists_of_no_record", NEWEST, bases, path)
     scene.sql("INSERT INTO embedding_metadata (id, key, string_value) VALUES (2000000, 'a', 'b')")
-    os.truncate(scene.folder("few") / "data_level0.bin", (scene.folder("few") / "data_level0.bin").stat().st_size + 5)
+    data = scene.folder("far") / "data_level0.bin"
+    os.truncate(data, data.stat().st_size + 5)
     with servers.running(NEWEST, data=path) as server:
         ChromaClient(Connection(server.url)).delete_collection("books")
         with writing(server.url, {"first": "l2", "second": "ip"}, pause=0.01) as writers:
