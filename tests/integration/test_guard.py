@@ -21,6 +21,7 @@ import pytest
 import servers
 from damage import DIES, EMPTIES, REFUSES, SERVES
 from repairing import breaks
+from scene import NEW
 
 from ansible_collections.thinkube.chroma.bench import synthetic
 from ansible_collections.thinkube.chroma.plugins.module_utils import _guard
@@ -219,6 +220,20 @@ def test_an_index_without_label_map_that_the_log_does_not_hold_is_refused(versio
         ("CHR050", "default_tenant/default_database/few")
     ]
     assert "CHR050" in {each.kind.id for each in validate(scene.path).of_data}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_of_a_half_saved_index_too_the_log_is_compared_with_the_records(version, bases, tmp_path):
+    scene = breaks("the_first_save_of_an_index_was_killed", version, bases, tmp_path / "data")
+    scene.sql("INSERT INTO embeddings_queue (operation, topic, id) VALUES (3, ?, 'id-3')", scene.topic("few"))
+    # The records are as of after this deletion, and have it still.
+    last = scene.one("SELECT max(seq_id) FROM embeddings_queue")
+    stored = last if version in NEW else last.to_bytes(8, "big")
+    scene.sql("UPDATE max_seq_id SET seq_id = ? WHERE segment_id = ?", stored, scene.segment("METADATA", "few"))
+    assert sorted((each.kind.id, each.collection.rpartition("/")[2]) for each in validate(scene.path).of_data) == [
+        ("CHR019", "few"),
+        ("CHR070", "few"),
+    ]
 
 
 @pytest.mark.thorough

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +69,11 @@ class CollectionCheck:
         if not database.value(segments, (self.part.id, self.entry.id)):
             return []
         seen = self._look(database)
+        if half := self._half_saved(database, seen):
+            seen = replace(seen, findings=half)
         return [
             finding(each.kind.id, each.message, self.entry.label, self.part.id, each.subject, each.rows)
-            for each in (*(self._half_saved(database, seen) or seen.findings), *self._against_log(database, seen, suspects))
+            for each in (*seen.findings, *self._against_log(database, seen, suspects))
         ]
 
     def again(self, database: Database, found: Sequence[Finding]) -> list[Finding]:
@@ -99,14 +101,14 @@ class CollectionCheck:
         """Return the raw position of a segment; None where there is none."""
         return database.value("SELECT seq_id FROM max_seq_id WHERE segment_id = ?", (segment,))
 
-    def _half_saved(self, database: Database, seen: Seen) -> list[Finding]:
+    def _half_saved(self, database: Database, seen: Seen) -> tuple[Finding, ...]:
         """Return what is to be said of the files of an index whose first save was interrupted; nothing where the log lacks some of it."""
         if not seen.findings or (self.folder / LABELS_FILE).exists() or self._position(database, self.part.id) is not None:
-            return []
+            return ()
         if database.value(LACKS, (self.entry.id,)):
-            return []
+            return ()
         message = f"The first save of the index was interrupted: it has no {LABELS_FILE}; the log holds all records."
-        return [finding("CHR019", message), *unread(seen.findings)]
+        return (finding("CHR019", message), *unread(seen.findings))
 
     def _against_log(self, database: Database, seen: Seen, suspects: Collection[str] | None) -> Iterator[Finding]:
         """Compare which ids the index has, with the log replayed, with those of the records."""
